@@ -1,0 +1,31 @@
+"""Train a small language model on your own text, learn exactly how good it is, and talk to it.
+
+Public names are imported on first use, so `import clearhead` costs milliseconds and no torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clearhead.api import Run, ladder, load, train
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "train": "clearhead.api",
+    "load": "clearhead.api",
+    "ladder": "clearhead.api",
+    "Run": "clearhead.api",
+}
+
+__all__ = ["Run", "__version__", "ladder", "load", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'clearhead' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,367 @@
+"""Every knob and its default, in one file without torch.
+
+A run's effective configuration is one `RunConfig`: sections of frozen dataclasses, written to and read from TOML.
+A preset is a set of defaults; a configuration file changes some of them, a flag on the command line wins.
+"""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Self, get_args, get_type_hints
+
+import tomli_w
+
+from clearhead.errors import ConfigError, did_you_mean
+
+VAL_FRACTION = 0.1
+"""The share of a text, or of its documents, that is only ever validated on."""
+DEV_FRACTION = 0.02
+"""The share of the training text that decides (order of the n-gram, patience, best) and is not trained on."""
+MIN_SPLIT_CHARACTERS = 50
+"""A validation or dev split shorter than this says nothing; the text is then not split."""
+UNKNOWN_BITS = 21
+"""What hiding one character behind an unknown token costs: log2 of Unicode's 1.1 million code points."""
+
+
+def _positive(section: object, *names: str) -> None:
+    for name in names:
+        if (value := getattr(section, name)) < 1:
+            raise ConfigError(f"{name}={value} must be at least 1")
+
+
+def _between(section: object, name: str, low: float, high: float) -> None:
+    """low <= value <= high; NaN fails too."""
+    if not low <= (value := getattr(section, name)) <= high:
+        raise ConfigError(f"{name}={value} is outside {low:g} .. {high:g}; choose a value within")
+
+
+def _check_literals(section: object) -> None:
+    """Every Literal field holds one of its values (files and Python callers are not checked by the flags)."""
+    for name, hint in get_type_hints(type(section)).items():
+        choices = [str(choice) for choice in get_args(hint) if isinstance(choice, str)]
+        value = getattr(section, name)
+        if choices and isinstance(value, str) and value not in choices:
+            raise ConfigError(f"{name}='{value}' is unknown: {did_you_mean(value, choices)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """How a text is read."""
+
+    lines: bool = False
+    """Every line is a document of its own (a list of names, of sentences)."""
+    text_field: str = "text"
+    """The field that holds the text in JSON Lines files."""
+    errors: Literal["strict", "replace"] = "strict"
+    """Bytes that are not UTF-8: stop and name the offset, or put U+FFFD in their place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerConfig:
+    """How text becomes ids."""
+
+    tokenizer: str = "char"
+    """char, word or byte."""
+    vocab_size: int | None = None
+    """word: keep this many of the most frequent words, the rest are unknown (default: keep all)."""
+    lowercase: bool = False
+    """word: read the text in lower case."""
+    unk: bool = False
+    """Keep an id for the unknown even when training and validation text need none."""
+
+    def __post_init__(self) -> None:
+        if self.vocab_size is not None:
+            _positive(self, "vocab_size")
+        for name in ("vocab_size", "lowercase"):
+            if getattr(self, name) and self.tokenizer == "char":
+                raise ConfigError(f"{name} has no meaning for --tokenizer char; add --tokenizer word")
+        if self.tokenizer == "byte" and (self.vocab_size or self.lowercase or self.unk):
+            raise ConfigError("--tokenizer byte knows all 256 bytes: vocab_size, lowercase and unk do not apply")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """The shape of a GPT; the defaults are those of the preset `modern`."""
+
+    n_embd: int = 128
+    """Width: the length of a token's vector."""
+    n_head: int = 4
+    """Attention heads per layer; n_embd is divided among them."""
+    n_layer: int = 4
+    """Blocks."""
+    positions: Literal["learned", "rope", "none"] = "rope"
+    """How a token knows where it stands."""
+    norm: Literal["layernorm", "rmsnorm", "none"] = "rmsnorm"
+    """Normalisation before attention, before the feed-forward and before the head."""
+    norm_eps: float = 1e-6
+    """Added to the variance before its root."""
+    activation: Literal["relu", "gelu", "gelu_tanh", "swiglu", "relu2"] = "swiglu"
+    """Non-linearity of the feed-forward."""
+    ffn_width: int | None = None
+    """Hidden width of the feed-forward (default: 4 n_embd; swiglu 8/3 n_embd to a multiple of 8)."""
+    qkv_bias: bool = False
+    """Biases in the query, key and value projections."""
+    bias: bool = False
+    """Biases in the other projections and in LayerNorm."""
+    head_bias: bool = False
+    """A bias in lm_head."""
+    qk_norm: bool = True
+    """RMSNorm of queries and keys per head, before the rotation."""
+    rope_theta: float = 10_000.0
+    """Base of the rotary wavelengths."""
+    tie_weights: bool = False
+    """lm_head shares the token embedding's weights."""
+    scale_embedding: bool = False
+    """Multiply token embeddings by sqrt(n_embd)."""
+
+    def __post_init__(self) -> None:
+        _check_literals(self)
+        _positive(self, "n_embd", "n_head", "n_layer")
+        for name, most in (("n_embd", 65_536), ("n_layer", 1_024)):
+            _between(self, name, 1, most)
+        if self.ffn_width is not None:
+            _positive(self, "ffn_width")
+        if self.n_embd % self.n_head:
+            below = self.n_embd // self.n_head * self.n_head
+            near = " or ".join(str(n) for n in (below, below + self.n_head) if n)
+            raise ConfigError(f"n_embd={self.n_embd} is not divisible by n_head={self.n_head}; try {near}")
+        if self.positions == "rope" and self.head_size % 2:
+            raise ConfigError(
+                f"rope turns pairs, but the head size n_embd/n_head={self.head_size} is odd; "
+                f"try n_embd={self.n_embd + self.n_head}"
+            )
+        _between(self, "norm_eps", 0.0, 1.0)
+        _between(self, "rope_theta", 1.0, 1e12)
+
+    @property
+    def head_size(self) -> int:
+        """Width of one head."""
+        return self.n_embd // self.n_head
+
+    @property
+    def feed_forward_width(self) -> int:
+        """Hidden width of the feed-forward, the default filled in.
+
+        >>> Architecture(n_embd=128).feed_forward_width, Architecture(activation="relu").feed_forward_width
+        (344, 512)
+        """
+        if self.ffn_width is not None:
+            return self.ffn_width
+        return round(8 * self.n_embd / 3 / 8) * 8 if self.activation == "swiglu" else 4 * self.n_embd
+
+
+@dataclass(frozen=True, kw_only=True)
+class GPTConfig(Architecture):
+    """All that `GPTLanguageModel` needs: an architecture with its vocabulary and context."""
+
+    vocab_size: int
+    """Number of tokens."""
+    block_size: int = 64
+    """The longest context, in tokens."""
+    dropout: float = 0.0
+    """Share of activations zeroed in training."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _positive(self, "vocab_size", "block_size")
+        _between(self, "dropout", 0.0, 0.95)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a model is trained, in the lecture's words."""
+
+    batch_size: int = 12
+    """Windows per step, over all ranks and micro-batches."""
+    block_size: int = 64
+    """Context in tokens."""
+    max_iters: int = 2_000
+    """Steps."""
+    eval_interval: int = 250
+    """Steps between evaluations."""
+    eval_iters: int = 20
+    """Batches per split in an evaluation."""
+    learning_rate: float = 1e-3
+    """Peak rate, reached after the warm-up."""
+    min_lr: float = 1e-4
+    """Rate at the last step."""
+    warmup_iters: int = 100
+    """Steps of linear warm-up."""
+    weight_decay: float = 0.1
+    """AdamW's decay, on matrices only."""
+    beta1: float = 0.9
+    """AdamW: memory of the gradient."""
+    beta2: float = 0.99
+    """AdamW: memory of its square."""
+    grad_clip: float = 1.0
+    """Largest norm of the gradient; 0 leaves it as it is."""
+    dropout: float = 0.0
+    """Share of activations zeroed in training."""
+    accumulation: int = 1
+    """Micro-batches per step: batch_size is divided by it, the result is the same."""
+    patience: int = 0
+    """Stop after this many evaluations without a better dev loss; 0 never stops early."""
+    save_interval: int = 500
+    """Steps between checkpoints."""
+    keep: int = 2
+    """Checkpoints kept, besides the best."""
+    seed: int = 1337
+    """Of initialisation, batches and dropout."""
+    device: str = "auto"
+    """auto (cuda, then mps, then cpu), or a torch device such as cuda:1."""
+    precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
+    """Of the forward and backward pass; auto is bfloat16 where the GPU has it, else float32."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """torch.compile; auto compiles on a GPU in runs long enough to earn its warm-up back."""
+
+    def __post_init__(self) -> None:
+        _check_literals(self)
+        _positive(self, "batch_size", "block_size", "max_iters", "eval_interval", "eval_iters")
+        _positive(self, "accumulation", "save_interval", "keep")
+        for name in ("warmup_iters", "patience", "seed"):
+            if (value := getattr(self, name)) < 0:
+                raise ConfigError(f"{name}={value} must not be negative")
+        _between(self, "seed", 0, 2**63 - 1)
+        _between(self, "block_size", 1, 1 << 20)
+        _between(self, "batch_size", 1, 1 << 20)
+        for name, low, high in (
+            ("learning_rate", 0.0, 100.0),
+            ("min_lr", 0.0, 100.0),
+            ("weight_decay", 0.0, 10.0),
+            ("beta1", 0.0, 0.9999),
+            ("beta2", 0.0, 0.99999),
+            ("grad_clip", 0.0, 1e9),
+            ("dropout", 0.0, 0.95),
+        ):
+            _between(self, name, low, high)
+        if self.batch_size % self.accumulation:
+            near = -(-self.batch_size // self.accumulation) * self.accumulation
+            raise ConfigError(
+                f"batch_size={self.batch_size} is not divisible by accumulation={self.accumulation}; "
+                f"try --batch_size {near}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """A whole run. `architecture` speaks of `--model gpt`, `order` of `--model ngram`."""
+
+    model: str = "gpt"
+    """gpt, bigram or ngram."""
+    preset: str = "modern"
+    """Defaults for the GPT: lecture, gpt2 or modern."""
+    init: str | None = None
+    """Initialisation by name (default: the preset's)."""
+    order: int | None = None
+    """ngram: tokens per n-gram (default: chosen on dev)."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """How the text is read."""
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    """How it becomes ids."""
+    architecture: Architecture = field(default_factory=Architecture)
+    """The shape of a GPT."""
+    train: TrainConfig = field(default_factory=TrainConfig)
+    """How it is trained."""
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise ConfigError(f"unknown preset '{self.preset}': {did_you_mean(self.preset, PRESETS)}")
+        if self.order is not None:
+            _between(self, "order", 1, 32)
+
+    @classmethod
+    def from_preset(cls, preset: str) -> Self:
+        """The defaults of a preset; ConfigError when there is none of that name."""
+        if preset not in PRESETS:
+            raise ConfigError(f"unknown preset '{preset}': {did_you_mean(preset, PRESETS)}")
+        return cls(preset=preset, architecture=Architecture(**PRESETS[preset]))
+
+    def gpt(self, vocab_size: int) -> GPTConfig:
+        """The GPT of this run over a vocabulary."""
+        return GPTConfig(
+            **dataclasses.asdict(self.architecture),
+            vocab_size=vocab_size,
+            block_size=self.train.block_size,
+            dropout=self.train.dropout,
+        )
+
+    def to_toml(self) -> str:
+        """The configuration as TOML, every value explicit (None is left out: TOML has no null)."""
+        return tomli_w.dumps(_without_none(dataclasses.asdict(self)))
+
+    def updated(self, values: Mapping[str, Any]) -> Self:
+        """A copy with the values of a nested mapping (a TOML document) put in; unknown names are refused."""
+        return _update(self, values, where="")
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "lecture": {
+        "positions": "learned",
+        "norm": "layernorm",
+        "norm_eps": 1e-5,
+        "activation": "relu",
+        "bias": True,
+        "head_bias": True,
+        "qk_norm": False,
+    },
+    "gpt2": {
+        "positions": "learned",
+        "norm": "layernorm",
+        "norm_eps": 1e-5,
+        "activation": "gelu",
+        "qkv_bias": True,
+        "bias": True,
+        "qk_norm": False,
+        "tie_weights": True,
+    },
+    "modern": {},
+}
+"""What each preset changes in `Architecture`."""
+
+PRESET_INIT = {"lecture": "normal", "gpt2": "scaled", "modern": "zero_projections"}
+"""The initialisation that belongs to a preset."""
+
+
+def load_config(path: Path) -> dict[str, Any]:
+    """The values of a TOML file, for `RunConfig.updated`; ConfigError when it cannot be read."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is no readable TOML configuration: {error}") from None
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if value is not None
+    }
+
+
+def _update(section: Any, values: Mapping[str, Any], where: str) -> Any:
+    hints = get_type_hints(type(section))
+    changes: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in hints:
+            raise ConfigError(f"unknown setting '{where}{name}': {did_you_mean(name, hints)}")
+        current = getattr(section, name)
+        if dataclasses.is_dataclass(current):
+            if not isinstance(value, Mapping):
+                raise ConfigError(f"{where}{name} is a section of settings, not the value {value!r}")
+            changes[name] = _update(current, value, f"{where}{name}.")
+        else:
+            changes[name] = _typed(value, hints[name], f"{where}{name}")
+    return dataclasses.replace(section, **changes)
+
+
+def _typed(value: Any, hint: Any, name: str) -> Any:
+    """The value when it has the field's type (an int passes for a float); ConfigError otherwise."""
+    kinds = {str if isinstance(choice, str) else choice for choice in get_args(hint) or (hint,)}
+    if float in kinds and type(value) is int:
+        return float(value)
+    if type(value) not in kinds:
+        wanted = " or ".join(sorted(kind.__name__ for kind in kinds if kind is not type(None)))
+        raise ConfigError(f"{name}={value!r} has the wrong type; it wants {wanted}")
+    return value

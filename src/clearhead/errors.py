@@ -1,0 +1,50 @@
+"""What can go wrong, by whose hand. Each message is one line: the value, the reason, the next step."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class ClearheadError(Exception):
+    """Base of all errors that Clearhead raises on purpose; `exit_code` is the command line's."""
+
+    exit_code = 2
+
+
+class ConfigError(ClearheadError):
+    """A setting is impossible, unknown or contradicts another."""
+
+
+class CorpusError(ClearheadError):
+    """A text cannot be found, read or used."""
+
+
+class TokenizerError(ClearheadError):
+    """A text holds what the tokenizer cannot encode, or a tokenizer file is not valid."""
+
+
+class CheckpointError(ClearheadError):
+    """A run or a checkpoint is missing, broken or does not fit."""
+
+
+class DivergenceError(ClearheadError):
+    """The loss or a gradient is no longer finite; training stopped before the update."""
+
+    exit_code = 1
+
+
+class StorageError(ClearheadError):
+    """The disk is full, read-only or refuses the write."""
+
+    exit_code = 1
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The tail of an error about an unknown name: the nearest known one, then all of them.
+
+    >>> did_you_mean("gtp", ["gpt", "bigram"])
+    "did you mean 'gpt'? (bigram, gpt)"
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    listed = f"({', '.join(names)})"
+    return f"did you mean '{near[0]}'? {listed}" if near else f"choose one of {listed}"

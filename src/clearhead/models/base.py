@@ -1,0 +1,120 @@
+"""What every rung of the ladder answers: one call, one cache, one way to be saved.
+
+Shapes: B rows, T positions, V vocabulary.
+"""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Output(NamedTuple):
+    """Unpacks as the lecture's `logits, loss`."""
+
+    logits: Tensor
+    """(B, T, V): unnormalised log-probabilities of the next token, at every position."""
+    loss: Tensor | None
+    """Scalar mean cross-entropy in nats per token; None without targets."""
+
+
+def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy in nats of logits (B, T, V) against targets (B, T)."""
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+class Cache(ABC):
+    """What a model remembers of the tokens it has seen, one slot per row, each with its own length."""
+
+    lengths: Tensor
+    """(B,) int64: the number of tokens seen by each row."""
+
+    @abstractmethod
+    def rows(self, index: slice) -> "Cache":
+        """A view of some rows; what is written through it is written here."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Forget everything: all lengths become 0."""
+
+
+class HistoryCache(Cache):
+    """The last `context` tokens of each row: all that a count model needs. (B, context) int64."""
+
+    def __init__(self, slots: int, context: int, device: torch.device | None = None) -> None:
+        self.tokens = torch.zeros(slots, context, dtype=torch.long, device=device)
+        self.lengths = torch.zeros(slots, dtype=torch.long, device=device)
+
+    def rows(self, index: slice) -> "HistoryCache":
+        """A view of some rows."""
+        view = object.__new__(HistoryCache)
+        view.tokens, view.lengths = self.tokens[index], self.lengths[index]
+        return view
+
+    def reset(self) -> None:
+        """Forget all rows."""
+        self.lengths.zero_()
+
+    def extend(self, idx: Tensor) -> tuple[Tensor, Tensor]:
+        """Append idx (B, T); return the history before it (B, context), right-aligned, and its lengths (B,).
+
+        `lengths` may exceed `context`; then all of a row's history is valid.
+        """
+        history, lengths = self.tokens.clone(), self.lengths.clone()
+        context = self.tokens.shape[1]
+        if context:
+            self.tokens.copy_(torch.cat([self.tokens, idx], dim=1)[:, -context:])
+        self.lengths += idx.shape[1]
+        return history, lengths
+
+
+class LanguageModel(nn.Module, ABC):
+    """A distribution over the next token, given the tokens so far."""
+
+    kind: ClassVar[str]
+    """The registry's name of the class, written into checkpoints."""
+    vocab_size: int
+    block_size: int | None = None
+    """The most tokens one call accepts; None when any number will do."""
+    context: int
+    """How many tokens, the current one included, can influence a prediction."""
+
+    @abstractmethod
+    def forward(self, idx: Tensor, targets: Tensor | None = None, cache: Cache | None = None) -> Output:
+        """Logits for the token after each of idx (B, T) int64, and the loss when targets (B, T) are given.
+
+        With a cache, idx continues what the cache has seen, and is added to it.
+        """
+
+    @abstractmethod
+    def new_cache(self, slots: int) -> Cache:
+        """An empty cache for `slots` rows."""
+
+    @abstractmethod
+    def to_config(self) -> dict[str, Any]:
+        """Constructor arguments as JSON values: `from_config(to_config())` is the same model, other weights."""
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The model that `to_config` described, with fresh weights."""
+
+    @classmethod
+    def restore(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
+        """The model with the weights of a checkpoint; RuntimeError when names or shapes do not fit."""
+        model = cls.from_config(config)
+        model.load_state_dict(tensors)
+        return model
+
+    def num_parameters(self) -> int:
+        """The number of trainable scalars (tied weights once); for a count model, of stored counts."""
+        return sum(p.numel() for p in self.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights live."""
+        for tensor in (*self.parameters(), *self.buffers()):
+            return tensor.device
+        return torch.device("cpu")

@@ -1,0 +1,136 @@
+"""The machine: device, precision, threads, folders, seeds. The only reader of the environment."""
+
+import hashlib
+import os
+import platform
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clearhead.config import TrainConfig
+from clearhead.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def cache_dir() -> Path:
+    """Where tokens and downloaded corpora are kept: CLEARHEAD_CACHE, else the system's place for caches."""
+    if chosen := os.environ.get("CLEARHEAD_CACHE"):
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "clearhead" / "cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "clearhead"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clearhead"
+
+
+def corpora_dirs() -> list[Path]:
+    """Folders searched for named corpora: those of CLEARHEAD_CORPORA, then the cache's."""
+    named = [Path(p).expanduser() for p in os.environ.get("CLEARHEAD_CORPORA", "").split(os.pathsep) if p]
+    return [*named, cache_dir() / "corpora"]
+
+
+def stream_seed(*parts: int | str) -> int:
+    """A seed in 0 .. 2**63 - 1 that is a pure function of its parts: (seed, "dropout", step, micro-step, rank).
+
+    >>> stream_seed(1337, "dropout", 0) == stream_seed(1337, "dropout", 0) != stream_seed(1337, "dropout", 1)
+    True
+    """
+    text = "\0".join(map(str, parts))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where a run computes and in which precision."""
+
+    device_name: str
+    precision: str
+    """float32, bfloat16 or float64."""
+
+    @cached_property
+    def device(self) -> "torch.device":
+        """The torch device."""
+        import torch
+
+        return torch.device(self.device_name)
+
+    @property
+    def dtype(self) -> "torch.dtype":
+        """The type of the weights: float64 when asked for, else float32 (bfloat16 is for computing only)."""
+        import torch
+
+        return torch.float64 if self.precision == "float64" else torch.float32
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """A context in which matrix products run in bfloat16, when that is the precision."""
+        import torch
+
+        if self.precision != "bfloat16":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    def synchronize(self) -> None:
+        """Wait for the device, so that a clock read now is true."""
+        import torch
+
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
+
+
+def choose_runtime(config: TrainConfig) -> Runtime:
+    """The device and precision that a configuration asks for, "auto" resolved; ConfigError when not to be had."""
+    device = choose_device(config.device)
+    precision = config.precision
+    if precision == "auto":
+        precision = "bfloat16" if _native_bfloat16(device) else "float32"
+    if precision == "float64" and device.startswith("mps"):
+        raise ConfigError("precision=float64 does not exist on mps; add --device cpu")
+    return Runtime(device, precision)
+
+
+def choose_device(asked: str) -> str:
+    """The name of a device that is here: cuda, mps or cpu for "auto", else the one that was asked for."""
+    import torch
+
+    if asked == "auto":
+        if torch.cuda.is_available():
+            return "cuda"
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        torch.empty(0, device=asked)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise ConfigError(f"device='{asked}' is not available here; try --device auto or --device cpu") from None
+    return asked
+
+
+def _native_bfloat16(device: str) -> bool:
+    import torch
+
+    return device.startswith("cuda") and torch.cuda.get_device_capability(device)[0] >= 8
+
+
+def environment() -> dict[str, Any]:
+    """The machine in words and numbers, as written into environment.json."""
+    import numpy
+    import torch
+
+    from clearhead import __version__
+
+    return {
+        "clearhead": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "platform": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }

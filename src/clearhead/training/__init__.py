@@ -1,0 +1,1 @@
+"""The loop, its events and who reads them."""
