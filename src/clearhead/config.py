@@ -5,15 +5,14 @@ A preset is a set of defaults; a configuration file changes some of them, a flag
 """
 
 import dataclasses
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, Self, get_args, get_type_hints
+from typing import Any, Literal, Self
 
 import tomli_w
 
 from clearhead.errors import ConfigError, did_you_mean
+from clearhead.fields import between, check_literals, positive, update, without_none
 
 VAL_FRACTION = 0.1
 """The share of a text, or of its documents, that is only ever validated on."""
@@ -23,27 +22,6 @@ MIN_SPLIT_CHARACTERS = 50
 """A validation or dev split shorter than this says nothing; the text is then not split."""
 UNKNOWN_BITS = 21
 """What hiding one character behind an unknown token costs: log2 of Unicode's 1.1 million code points."""
-
-
-def _positive(section: object, *names: str) -> None:
-    for name in names:
-        if (value := getattr(section, name)) < 1:
-            raise ConfigError(f"{name}={value} must be at least 1")
-
-
-def _between(section: object, name: str, low: float, high: float) -> None:
-    """low <= value <= high; NaN fails too."""
-    if not low <= (value := getattr(section, name)) <= high:
-        raise ConfigError(f"{name}={value} is outside {low:g} .. {high:g}; choose a value within")
-
-
-def _check_literals(section: object) -> None:
-    """Every Literal field holds one of its values (files and Python callers are not checked by the flags)."""
-    for name, hint in get_type_hints(type(section)).items():
-        choices = [str(choice) for choice in get_args(hint) if isinstance(choice, str)]
-        value = getattr(section, name)
-        if choices and isinstance(value, str) and value not in choices:
-            raise ConfigError(f"{name}='{value}' is unknown: {did_you_mean(value, choices)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +51,7 @@ class TokenizerConfig:
 
     def __post_init__(self) -> None:
         if self.vocab_size is not None:
-            _positive(self, "vocab_size")
+            positive(self, "vocab_size")
         for name in ("vocab_size", "lowercase"):
             if getattr(self, name) and self.tokenizer == "char":
                 raise ConfigError(f"{name} has no meaning for --tokenizer char; add --tokenizer word")
@@ -117,12 +95,12 @@ class Architecture:
     """Multiply token embeddings by sqrt(n_embd)."""
 
     def __post_init__(self) -> None:
-        _check_literals(self)
-        _positive(self, "n_embd", "n_head", "n_layer")
+        check_literals(self)
+        positive(self, "n_embd", "n_head", "n_layer")
         for name, most in (("n_embd", 65_536), ("n_layer", 1_024)):
-            _between(self, name, 1, most)
+            between(self, name, 1, most)
         if self.ffn_width is not None:
-            _positive(self, "ffn_width")
+            positive(self, "ffn_width")
         if self.n_embd % self.n_head:
             below = self.n_embd // self.n_head * self.n_head
             near = " or ".join(str(n) for n in (below, below + self.n_head) if n)
@@ -132,8 +110,8 @@ class Architecture:
                 f"rope turns pairs, but the head size n_embd/n_head={self.head_size} is odd; "
                 f"try n_embd={self.n_embd + self.n_head}"
             )
-        _between(self, "norm_eps", 0.0, 1.0)
-        _between(self, "rope_theta", 1.0, 1e12)
+        between(self, "norm_eps", 0.0, 1.0)
+        between(self, "rope_theta", 1.0, 1e12)
 
     @property
     def head_size(self) -> int:
@@ -165,8 +143,8 @@ class GPTConfig(Architecture):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _positive(self, "vocab_size", "block_size")
-        _between(self, "dropout", 0.0, 0.95)
+        positive(self, "vocab_size", "block_size")
+        between(self, "dropout", 0.0, 0.95)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,15 +195,15 @@ class TrainConfig:
     """torch.compile; auto compiles on a GPU in runs long enough to earn its warm-up back."""
 
     def __post_init__(self) -> None:
-        _check_literals(self)
-        _positive(self, "batch_size", "block_size", "max_iters", "eval_interval", "eval_iters")
-        _positive(self, "accumulation", "save_interval", "keep")
+        check_literals(self)
+        positive(self, "batch_size", "block_size", "max_iters", "eval_interval", "eval_iters")
+        positive(self, "accumulation", "save_interval", "keep")
         for name in ("warmup_iters", "patience", "seed"):
             if (value := getattr(self, name)) < 0:
                 raise ConfigError(f"{name}={value} must not be negative")
-        _between(self, "seed", 0, 2**63 - 1)
-        _between(self, "block_size", 1, 1 << 20)
-        _between(self, "batch_size", 1, 1 << 20)
+        between(self, "seed", 0, 2**63 - 1)
+        between(self, "block_size", 1, 1 << 20)
+        between(self, "batch_size", 1, 1 << 20)
         for name, low, high in (
             ("learning_rate", 0.0, 100.0),
             ("min_lr", 0.0, 100.0),
@@ -235,7 +213,7 @@ class TrainConfig:
             ("grad_clip", 0.0, 1e9),
             ("dropout", 0.0, 0.95),
         ):
-            _between(self, name, low, high)
+            between(self, name, low, high)
         if self.batch_size % self.accumulation:
             near = -(-self.batch_size // self.accumulation) * self.accumulation
             raise ConfigError(
@@ -269,14 +247,39 @@ class RunConfig:
         if self.preset not in PRESETS:
             raise ConfigError(f"unknown preset '{self.preset}': {did_you_mean(self.preset, PRESETS)}")
         if self.order is not None:
-            _between(self, "order", 1, 32)
+            between(self, "order", 1, 32)
 
     @classmethod
-    def from_preset(cls, preset: str) -> Self:
-        """The defaults of a preset; ConfigError when there is none of that name."""
+    def from_preset(cls, preset: str, model: str = "gpt") -> Self:
+        """The defaults of a preset and a model; ConfigError when there is no preset of that name."""
         if preset not in PRESETS:
             raise ConfigError(f"unknown preset '{preset}': {did_you_mean(preset, PRESETS)}")
-        return cls(preset=preset, architecture=Architecture(**PRESETS[preset]))
+        return cls(
+            preset=preset,
+            model=model,
+            architecture=Architecture(**PRESETS[preset]),
+            train=TrainConfig(**MODEL_TRAIN.get(model, {})),
+        )
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Self:
+        """A copy with flat settings put in, by the flags' names: max_iters, n_layer, tokenizer, lines, ..."""
+        sections = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        home = {
+            f.name: section
+            for section, value in sections.items()
+            if dataclasses.is_dataclass(value)
+            for f in dataclasses.fields(value)
+        }
+        own = [name for name, value in sections.items() if not dataclasses.is_dataclass(value)]
+        values: dict[str, Any] = {}
+        for name, value in settings.items():
+            if name in home:
+                values.setdefault(home[name], {})[name] = value
+            elif name in own:
+                values[name] = value
+            else:
+                raise ConfigError(f"unknown setting '{name}': {did_you_mean(name, [*home, *own])}")
+        return self.updated(values)
 
     def gpt(self, vocab_size: int) -> GPTConfig:
         """The GPT of this run over a vocabulary."""
@@ -289,11 +292,11 @@ class RunConfig:
 
     def to_toml(self) -> str:
         """The configuration as TOML, every value explicit (None is left out: TOML has no null)."""
-        return tomli_w.dumps(_without_none(dataclasses.asdict(self)))
+        return tomli_w.dumps(without_none(dataclasses.asdict(self)))
 
     def updated(self, values: Mapping[str, Any]) -> Self:
         """A copy with the values of a nested mapping (a TOML document) put in; unknown names are refused."""
-        return _update(self, values, where="")
+        return update(self, values)
 
 
 PRESETS: dict[str, dict[str, Any]] = {
@@ -320,48 +323,54 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """What each preset changes in `Architecture`."""
 
+MODEL_TRAIN: dict[str, dict[str, Any]] = {
+    "bigram": {
+        "batch_size": 32,
+        "max_iters": 3_000,
+        "learning_rate": 3e-2,
+        "min_lr": 3e-3,
+        "weight_decay": 0.0,
+    },
+}
+"""What another model than the GPT changes in `TrainConfig` (decay would keep a table from its optimum)."""
+
 PRESET_INIT = {"lecture": "normal", "gpt2": "scaled", "modern": "zero_projections"}
 """The initialisation that belongs to a preset."""
 
 
-def load_config(path: Path) -> dict[str, Any]:
-    """The values of a TOML file, for `RunConfig.updated`; ConfigError when it cannot be read."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is no readable TOML configuration: {error}") from None
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """How text is drawn from a model."""
+
+    temperature: float = 1.0
+    """Below 1 bolder, above 1 wilder; 0 always takes the likeliest token."""
+    top_k: int | None = None
+    """Draw from this many of the likeliest tokens only."""
+    top_p: float | None = None
+    """Draw from the likeliest tokens that hold this share of the probability."""
+    max_new_tokens: int = 500
+    """Tokens to draw at most."""
+    stop: tuple[str, ...] = ()
+    """End before any of these texts."""
+    seed: int = 1337
+    """Same seed, same text."""
+    num_samples: int = 1
+    """Texts to draw; each is the same alone or among others."""
+
+    def __post_init__(self) -> None:
+        check_sampling(self.temperature, self.top_k, self.top_p)
+        between(self, "max_new_tokens", 0, 1 << 40)
+        between(self, "num_samples", 1, 4_096)
+        between(self, "seed", 0, 2**63 - 1)
+        if "" in self.stop:
+            raise ConfigError("stop='' would end every text before it begins; leave it out")
 
 
-def _without_none(values: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: _without_none(value) if isinstance(value, dict) else value
-        for key, value in values.items()
-        if value is not None
-    }
-
-
-def _update(section: Any, values: Mapping[str, Any], where: str) -> Any:
-    hints = get_type_hints(type(section))
-    changes: dict[str, Any] = {}
-    for name, value in values.items():
-        if name not in hints:
-            raise ConfigError(f"unknown setting '{where}{name}': {did_you_mean(name, hints)}")
-        current = getattr(section, name)
-        if dataclasses.is_dataclass(current):
-            if not isinstance(value, Mapping):
-                raise ConfigError(f"{where}{name} is a section of settings, not the value {value!r}")
-            changes[name] = _update(current, value, f"{where}{name}.")
-        else:
-            changes[name] = _typed(value, hints[name], f"{where}{name}")
-    return dataclasses.replace(section, **changes)
-
-
-def _typed(value: Any, hint: Any, name: str) -> Any:
-    """The value when it has the field's type (an int passes for a float); ConfigError otherwise."""
-    kinds = {str if isinstance(choice, str) else choice for choice in get_args(hint) or (hint,)}
-    if float in kinds and type(value) is int:
-        return float(value)
-    if type(value) not in kinds:
-        wanted = " or ".join(sorted(kind.__name__ for kind in kinds if kind is not type(None)))
-        raise ConfigError(f"{name}={value!r} has the wrong type; it wants {wanted}")
-    return value
+def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:
+    """ConfigError when no distribution can be sharpened or cut like this."""
+    if not 0.0 <= temperature <= 1e6:
+        raise ConfigError(f"temperature={temperature} is outside 0 .. 1e+06; 0 is greedy, 1 is the model's own")
+    if top_k is not None and top_k < 1:
+        raise ConfigError(f"top_k={top_k} leaves no token to draw; choose at least 1, or leave it out")
+    if top_p is not None and not 0.0 < top_p <= 1.0:
+        raise ConfigError(f"top_p={top_p} is outside 0 .. 1, 0 excluded; 1 keeps every token")

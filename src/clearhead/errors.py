@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 
+MOST_LISTED = 12
+"""Names shown beside a suggestion, at most."""
+
 
 class ClearheadError(Exception):
     """Base of all errors that Clearhead raises on purpose; `exit_code` is the command line's."""
@@ -39,7 +42,7 @@ class StorageError(ClearheadError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The tail of an error about an unknown name: the nearest known one, then all of them.
+    """The tail of an error about an unknown name: the nearest known one, then all of them if they are few.
 
     >>> did_you_mean("gtp", ["gpt", "bigram"])
     "did you mean 'gpt'? (bigram, gpt)"
@@ -47,4 +50,6 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     listed = f"({', '.join(names)})"
-    return f"did you mean '{near[0]}'? {listed}" if near else f"choose one of {listed}"
+    if not near:
+        return f"choose one of {listed}"
+    return f"did you mean '{near[0]}'?" + (f" {listed}" if len(names) <= MOST_LISTED else "")

@@ -4,6 +4,7 @@ import hashlib
 import os
 import platform
 import sys
+import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -134,3 +135,21 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
+
+
+def matrix_rate(runtime: Runtime) -> float:
+    """Floating-point operations per second of the best of five (16384 x 384) x (384 x 1536) products."""
+    import torch
+
+    m, k, n = 16_384, 384, 1_536
+    a = torch.randn(m, k, device=runtime.device, dtype=runtime.dtype)
+    b = torch.randn(k, n, device=runtime.device, dtype=runtime.dtype)
+    seconds = []
+    with runtime.autocast():
+        for _ in range(6):
+            runtime.synchronize()
+            start = time.perf_counter()
+            a @ b
+            runtime.synchronize()
+            seconds.append(time.perf_counter() - start)
+    return 2 * m * k * n / min(seconds[1:])

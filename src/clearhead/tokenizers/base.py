@@ -31,8 +31,8 @@ class Tokenizer(Protocol):
     """Stands for what training text never showed. None when nothing can be unknown or none was asked for."""
 
     @classmethod
-    def train(cls, texts: Iterable[str], **options: Any) -> Self:
-        """Learn the vocabulary from training text."""
+    def train(cls, texts: Iterable[str], *, eot: bool = False, unk: bool = False) -> Self:
+        """Learn the vocabulary from training text, with the special tokens asked for; more options are its own."""
         ...
 
     def encode(self, text: str) -> Ids:
@@ -97,7 +97,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
     """Read a tokenizer back; TokenizerError when the file is missing or makes no tokenizer."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        name = data["name"]
+        name = str(data["name"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise TokenizerError(f"{path} is no tokenizer file ({error}); use one that clearhead wrote") from None
     return registry.resolve("tokenizers", name).from_dict(data)

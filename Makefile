@@ -1,0 +1,46 @@
+# Every target sets up what it needs; `make demo` and `make test` work on a bare checkout.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# On Linux the registry's default torch carries gigabytes of CUDA that a machine without a GPU cannot use.
+TORCH_INDEX ?=
+
+.PHONY: demo test test-slow soak lint bench clean
+
+demo: $(VENV)/.installed
+	$(BIN)/clearhead look
+	$(BIN)/clearhead train --max_iters 1000
+	$(BIN)/clearhead generate --max_new_tokens 300
+
+test: lint
+	$(BIN)/python -m pytest -n 2 -m "not slow" tests src
+
+test-slow: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m slow tests
+
+soak: $(VENV)/.installed-test
+	$(BIN)/python benchmarks/soak.py
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/run.py
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("Clearhead needs Python 3.11 or newer; try make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --editable .
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache build dist src/*.egg-info

@@ -1,0 +1,87 @@
+"""From words on the command line to a typed record, and back to one line when they do not fit."""
+
+import contextlib
+import dataclasses
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import tyro
+
+from clearhead.config import DataConfig, RunConfig, TokenizerConfig
+from clearhead.errors import ConfigError, did_you_mean
+
+Record = TypeVar("Record")
+Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+"""A flag that is given or not."""
+Words = tyro.conf.Positional[tuple[str, ...]]
+
+RUNS = Path("runs")
+
+
+def parse(record: type[Record], verb: str, argv: Sequence[str], default: Record | None = None) -> Record:
+    """The arguments of a verb; ConfigError in one line for what is unknown or has the wrong type.
+
+    `--flag` and its value are read with `-` and `_` alike.
+    """
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(told):
+            parsed, unknown = tyro.cli(
+                record,
+                prog=f"clearhead {verb}",
+                args=list(argv),
+                default=default,
+                return_unknown_args=True,
+                use_underscores=True,
+                config=(tyro.conf.OmitArgPrefixes,),
+            )
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise ConfigError(_one_line(told.getvalue(), verb)) from None
+    if unknown:
+        flag = unknown[0].split("=")[0]
+        hint = did_you_mean(flag, flags(default or record)) if flag.startswith("-") else f"see clearhead {verb} --help"
+        raise ConfigError(f"unknown argument '{flag}': {hint}")
+    return parsed
+
+
+def flags(record: Any) -> list[str]:
+    """All flags of a record, those of its sections too."""
+    found = []
+    for field in dataclasses.fields(record):
+        section = field.default_factory
+        if isinstance(section, type) and dataclasses.is_dataclass(section):
+            found += flags(section)
+        else:
+            found.append(f"--{field.name}")
+    return found
+
+
+def _one_line(told: str, verb: str) -> str:
+    """The reason inside what tyro prints as a box."""
+    lines = [re.sub(r"^[\s│]+|[\s│]+$", "", line) for line in told.splitlines()]
+    body = [line for line in lines if line and line[0] not in "╭╰─"]
+    reason = []
+    for line in body:
+        if line.startswith(("Argument helptext", "For full helptext", "Perhaps you meant", "--")):
+            break
+        reason.append(line)
+    return f"{' '.join(reason) or 'the arguments do not fit'}; see clearhead {verb} --help"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How a text is read and cut into tokens."""
+
+    data: DataConfig = dataclasses.field(default_factory=DataConfig)
+    """How the text is read."""
+    tokenizer: TokenizerConfig = dataclasses.field(default_factory=TokenizerConfig)
+    """How it becomes ids."""
+
+    def config(self) -> RunConfig:
+        """The run's configuration that reads this way."""
+        return dataclasses.replace(RunConfig(), data=self.data, tokenizer=self.tokenizer)

@@ -1,0 +1,68 @@
+"""Verbs only: find the verb, let it run, say in one line what went wrong."""
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+
+from clearhead import __version__
+from clearhead.errors import ClearheadError, ConfigError, did_you_mean
+
+VERBS = {
+    "look": "What a text is made of: vocabulary, split, documents, one batch as the model will see it.",
+    "train": "Train a model on a text, beside the counted rungs that say how good it is.",
+    "resume": "Go on with an interrupted run, exactly where its last checkpoint stands.",
+    "ladder": "Score a text's counted models and your runs on the same validation text.",
+    "generate": "Let a model write: from a prompt, a file or nothing.",
+    "runs": "List the runs: corpus, model, loss, date, size.",
+    "doctor": "This machine: device, versions, threads, speed, room on the disk.",
+}
+"""Verb -> one line; each lives in the module of its name in this package."""
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command `clearhead`; returns its exit code: 0 done, 1 failed, 2 wrong input, 130 interrupted."""
+    try:
+        return _dispatch(list(sys.argv[1:] if argv is None else argv))
+    except ClearheadError as error:
+        print(f"clearhead: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("clearhead: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print(f"clearhead: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        return 1
+
+
+def _dispatch(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if argv[0] in ("-V", "--version"):
+        print(f"clearhead {__version__}")
+        return 0
+    verb, *rest = argv
+    if verb not in VERBS:
+        raise ConfigError(f"unknown verb '{verb}': {did_you_mean(verb, VERBS)}")
+    return import_module(f"clearhead.cli.{verb}").run(rest)
+
+
+def _help() -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {name:<{width}}  {line}" for name, line in VERBS.items())
+    return (
+        "usage: clearhead VERB [ARGUMENTS]\n\n"
+        "Train a small language model on your own text, learn exactly how good it is, and talk to it.\n\n"
+        f"{verbs}\n\n"
+        "  clearhead VERB --help    all there is to say about one verb\n"
+        "  clearhead --version\n\n"
+        "Start with:  clearhead train your-text.txt"
+    )

@@ -1,0 +1,89 @@
+"""`clearhead runs`: what has been trained here."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clearhead.cli.arguments import RUNS, Switch, parse
+
+if TYPE_CHECKING:
+    from clearhead.runs.directory import RunDirectory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """List the runs: corpus, model, loss, date, size."""
+
+    out: Path = RUNS
+    """The folder that holds runs."""
+    json: Switch = False
+    """Print one JSON document."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Print a table of runs, oldest first; a broken one is listed with what is wrong."""
+    arguments = parse(Arguments, "runs", argv)
+
+    from clearhead.cli.report import console, print_json
+    from clearhead.runs.directory import all_runs
+
+    rows = [_row(directory) for directory in all_runs(arguments.out)]
+    if arguments.json:
+        print_json({"runs": rows})
+        return 0
+    if not rows:
+        print(f"no run in {arguments.out} yet; make one with: clearhead train")
+        return 0
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for column in ("run", "corpus", "model"):
+        table.add_column(column, overflow="fold")
+    for column in ("step", "val nats", "date", "size"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        val = "" if row["val"] is None else f"{row['val']:.4f}"
+        table.add_row(
+            row["run"],
+            row["corpus"],
+            row["model"],
+            row["state"] if row["step"] is None else f"{row['step']:,}/{row['max_iters']:,}",
+            val,
+            row["date"],
+            f"{row['bytes'] / 1e6:.1f} MB",
+        )
+    console().print(table)
+    return 0
+
+
+def _row(directory: "RunDirectory") -> dict[str, Any]:
+    from clearhead.errors import ClearheadError
+
+    row: dict[str, Any] = {
+        "run": str(directory.path),
+        "corpus": "",
+        "model": "",
+        "state": "",
+        "step": None,
+        "max_iters": None,
+        "val": None,
+        "date": time.strftime("%Y-%m-%d %H:%M", time.localtime(directory.manifest_file.stat().st_mtime)),
+        "bytes": directory.size(),
+    }
+    try:
+        config = directory.read_config()
+        evaluations = [event for event in directory.read_events() if event["event"] == "evaluated"]
+        best = [event for event in evaluations if event["best"]] or evaluations
+        row |= {
+            "corpus": directory.read_corpus()["name"],
+            "model": config.model,
+            "val": best[-1]["val"] if best else None,
+            "state": "counted" if config.model == "ngram" else "not started",
+        }
+        if config.model != "ngram" and (step := directory.pointer("latest")) is not None:
+            row |= {"step": step, "max_iters": config.train.max_iters, "state": "trained"}
+    except (ClearheadError, KeyError) as error:
+        row["state"] = f"broken: {error}"
+    return row

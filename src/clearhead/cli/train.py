@@ -1,0 +1,107 @@
+"""`clearhead train`: a text in; a trained, judged and talking model out."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clearhead.cli.arguments import RUNS, Switch, Words, parse
+from clearhead.cli.main import INTERRUPTED
+from clearhead.config import RunConfig
+from clearhead.fields import load_config
+
+if TYPE_CHECKING:
+    from clearhead.api import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arguments:
+    """Train a model on a text, beside the counted rungs that say how good it is.
+
+    CORPUS is a file, several, a folder, a glob, - for standard input, .gz, .jsonl, or a named corpus:
+    shakespeare, names, python-docs. Without one: shakespeare where it is at hand, else python-docs.
+    The last line printed is the run's folder. Without flags this trains 0.8 million parameters for 2,000 steps:
+    under 3 minutes on two cores.
+    """
+
+    corpus: Words = ()
+    """The text."""
+    out: Path = RUNS
+    """The folder that holds runs."""
+    name: str | None = None
+    """The run's name (default: from the corpus and the model)."""
+    config: Path | None = None
+    """A TOML file of settings; flags win over it."""
+    init_from: str | None = None
+    """Start from the weights and the tokenizer of this run."""
+    json: Switch = False
+    """Print one JSON document; progress goes to standard error."""
+    settings: RunConfig = field(default_factory=RunConfig)
+    """All settings."""
+
+
+def run(argv: Sequence[str]) -> int:
+    """Train, judge, and print the run's folder."""
+    arguments = parse(Arguments, "train", argv, Arguments(settings=_defaults(argv)))
+
+    from clearhead.api import finish, new_job
+    from clearhead.runs.directory import find_run
+    from clearhead.training.sinks import console
+
+    source = find_run(arguments.init_from, arguments.out) if arguments.init_from else None
+    job = new_job(arguments.settings, arguments.corpus, out=arguments.out, name=arguments.name, init_from=source)
+    return conclude(finish(job, [console(sys.stderr if arguments.json else sys.stdout)]), arguments.json)
+
+
+def conclude(trained: "Run", as_json: bool) -> int:
+    """What every training ends with: how to go on after Ctrl-C, else the ladder and the folder."""
+    from clearhead.cli.report import ladder_document, print_json, print_ladder
+
+    last = trained.directory.read_events()[-1]
+    if last["reason"] == "interrupted":
+        print(f"go on with: clearhead resume {trained.path}", file=sys.stderr)
+        return INTERRUPTED
+    ladder = trained.ladder()
+    rung = ladder[trained.model.kind] if trained.model.kind != "bigram" else ladder.rungs[-1]
+    if not as_json:
+        print_ladder(ladder)
+        print(trained.path)
+        return 0
+    judged = ladder.split == "val"
+    print_json(
+        {
+            "run": str(trained.path),
+            "steps": last["step"],
+            "seconds": last["seconds"],
+            "val_nats_per_token": rung.nats_per_token if judged else None,
+            "val_bits_per_char": rung.bits_per_char if judged else None,
+            "ladder": ladder_document(ladder),
+        }
+    )
+    return 0
+
+
+def _defaults(argv: Sequence[str]) -> RunConfig:
+    """The settings that flags change: those of the preset, the model or the other run, then of the file."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for flag in ("preset", "model", "config", "out"):
+        first.add_argument(f"--{flag}")
+    first.add_argument("--init_from", "--init-from")
+    try:
+        known, _ = first.parse_known_args(list(argv))
+    except argparse.ArgumentError:
+        return RunConfig()  # a flag without its value: the full parser says so
+    values = load_config(Path(known.config)) if known.config else {}
+    if known.init_from:
+        from clearhead.api import config_from
+        from clearhead.runs.directory import find_run
+
+        settings = config_from(find_run(known.init_from, Path(known.out or RUNS)))
+    else:
+        settings = RunConfig.from_preset(
+            known.preset or values.get("preset", RunConfig.preset),
+            known.model or values.get("model", RunConfig.model),
+        )
+    return settings.updated(values)

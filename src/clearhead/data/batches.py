@@ -1,0 +1,59 @@
+"""Where batches begin and what they hold: pure functions on an array of ids.
+
+Shapes: n ids, B rows, T = block_size positions.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from clearhead.tokenizers.base import Ids
+
+Offsets = npt.NDArray[np.integer]
+"""(B,) where each row's window begins."""
+
+
+def offsets(seed: int, step: int, batch_size: int, count: int) -> Offsets:
+    """(B,) offsets, uniform on 0 .. count - 1; row b is a pure function of (seed, step, b), whatever the batch size.
+
+    Philox is counter-based (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): the seed is its
+    key and the step a part of its counter, so any step's numbers are had without those before.
+
+    >>> offsets(1, 7, 4, 1000)[:2].tolist() == offsets(1, 7, 2, 1000).tolist()
+    True
+    """
+    numbers = np.random.Philox(key=seed, counter=step << 128).random_raw(batch_size)
+    return (numbers % np.uint64(count)).astype(np.int64)  # biased by count / 2**64: nothing
+
+
+def gather(ids: Ids, starts: Offsets, block_size: int) -> tuple[Tensor, Tensor]:
+    """x, y (B, T) int64: the windows of ids (n,) that begin at the offsets, and the same one token later.
+
+    >>> x, y = gather(np.array([7, 4, 11, 11, 14, 26]), np.array([0, 2]), 3)
+    >>> x.tolist(), y.tolist()
+    ([[7, 4, 11], [11, 11, 14]], [[4, 11, 11], [11, 14, 26]])
+    """
+    rows = ids[starts[:, None] + np.arange(block_size + 1)]  # (B, T + 1)
+    return _tensor(rows[:, :-1]), _tensor(rows[:, 1:])
+
+
+def windows(ids: Ids, block_size: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """x, y (B, T) int64 batches that hold every id but the first exactly once as a target, in order.
+
+    The last batch of full windows may have fewer rows; what remains comes as one shorter window, (1, T').
+    """
+    full = (len(ids) - 1) // block_size
+    covered = full * block_size
+    x = ids[:covered].reshape(full, block_size)
+    y = ids[1 : covered + 1].reshape(full, block_size)
+    for start in range(0, full, batch_size):
+        yield _tensor(x[start : start + batch_size]), _tensor(y[start : start + batch_size])
+    if covered < len(ids) - 1:
+        yield _tensor(ids[None, covered:-1]), _tensor(ids[None, covered + 1 :])
+
+
+def _tensor(array: Ids) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64))

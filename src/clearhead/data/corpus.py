@@ -1,0 +1,129 @@
+"""A text divided into what is learned from, what decides, and what only judges; with fingerprints."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from clearhead.config import DEV_FRACTION, MIN_SPLIT_CHARACTERS, VAL_FRACTION, DataConfig, TokenizerConfig
+from clearhead.data.sources import Source, read_source
+
+SPLIT_SEED = 1337
+"""Fixed: which documents are validated on is a property of the text, not of a run."""
+MANY_DOCUMENTS = 20
+"""From this many on, whole documents are split; below, each one by position."""
+
+_CHUNK = 1 << 20
+
+NO_VAL = "no validation possible, these are training numbers: the text is too short, or its documents too alike"
+NO_DEV = "too short for a dev split: order, patience and best are decided on no text of their own"
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Documents of each split. `train` holds all training text: `fit`, which gradients see, and `dev`."""
+
+    name: str
+    train: tuple[str, ...]
+    fit: tuple[str, ...]
+    dev: tuple[str, ...]
+    val: tuple[str, ...]
+    paths: tuple[str, ...]
+    """What `read_corpus` needs to find the text again; () for standard input."""
+    sha256: str
+    """Of one document's UTF-8 bytes (as sha256sum gives for a plain file), or over the digests of several."""
+    val_sha256: str
+    """The same of the validation documents; "" when there are none."""
+    separated: bool
+    """More than one document, so end-of-text stands between them."""
+    notices: tuple[str, ...]
+    """What the user should know, a line each."""
+
+
+def read_corpus(corpus: Sequence[str], data: DataConfig, tokenizer: TokenizerConfig) -> Corpus:
+    """Read, lower the case where the tokenizer asks for it (so that fingerprints differ), and split."""
+    source = read_source(corpus, data)
+    if tokenizer.lowercase:
+        source = replace(source, documents=tuple(document.lower() for document in source.documents))
+    return split(source)
+
+
+def split(source: Source) -> Corpus:
+    """Divide documents into training, dev and validation text, always in the same way.
+
+    Fewer than 20 documents: the last 10 % of each validates, the last 2 % of its training part is dev. More:
+    whole documents, by a hash of their text, so that equal documents share a split. A split that would be shorter
+    than 50 characters is not made, and a notice says so.
+    """
+    by = _by_document if len(source.documents) >= MANY_DOCUMENTS else _by_position
+    notices = list(source.notices)
+    train, val = by(source.documents, VAL_FRACTION)
+    if not val:
+        notices.append(NO_VAL)
+    fit, dev = by(train, DEV_FRACTION)
+    if not dev:
+        notices.append(NO_DEV)
+    return Corpus(
+        name=source.name,
+        train=train,
+        fit=fit,
+        dev=dev,
+        val=val,
+        paths=source.paths,
+        sha256=text_sha256(source.documents),
+        val_sha256=text_sha256(val) if val else "",
+        separated=len(source.documents) > 1,
+        notices=tuple(notices),
+    )
+
+
+def text_sha256(documents: Sequence[str]) -> str:
+    """SHA-256 of one document's UTF-8 bytes, or over the digests of several.
+
+    >>> text_sha256(["abc"])[:8]
+    'ba7816bf'
+    """
+    digests = [_digest(document) for document in documents]
+    return (digests[0] if len(digests) == 1 else hashlib.sha256(b"".join(digests)).digest()).hex()
+
+
+def _by_position(documents: Sequence[str], fraction: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(first part, last part) of every document; all and nothing when the last parts are too short."""
+    cuts = [max(1, int(len(document) * (1 - fraction))) for document in documents]
+    last = tuple(document[cut:] for document, cut in zip(documents, cuts, strict=True) if cut < len(document))
+    if sum(map(len, last)) < MIN_SPLIT_CHARACTERS:
+        return tuple(documents), ()
+    return tuple(document[:cut] for document, cut in zip(documents, cuts, strict=True)), last
+
+
+def _by_document(documents: Sequence[str], fraction: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(the others, those first by hash that make up the fraction), in their order; equal ones stay together.
+
+    A document larger than the whole share stays in training, or a single long one could swallow it.
+    """
+    share = fraction * sum(map(len, documents))
+    ranked = sorted((_rank(document), i) for i, document in enumerate(documents))
+    held: set[int] = set()
+    characters = 0
+    for _, group in groupby(ranked, key=lambda entry: entry[0]):
+        indices = [i for _, i in group]
+        size = sum(len(documents[i]) for i in indices)
+        if characters < share and size <= share:
+            held.update(indices)
+            characters += size
+    if characters < MIN_SPLIT_CHARACTERS:
+        return tuple(documents), ()
+    others = tuple(document for i, document in enumerate(documents) if i not in held)
+    return others, tuple(documents[i] for i in sorted(held))
+
+
+def _rank(document: str) -> bytes:
+    return hashlib.sha256(SPLIT_SEED.to_bytes(8, "big") + _digest(document)).digest()
+
+
+def _digest(document: str) -> bytes:
+    """SHA-256 of the UTF-8 bytes, taken in pieces: a large text is not copied whole."""
+    sha = hashlib.sha256()
+    for start in range(0, len(document), _CHUNK):
+        sha.update(document[start : start + _CHUNK].encode("utf-8", "surrogatepass"))
+    return sha.digest()

@@ -1,0 +1,127 @@
+"""From what the user names (files, folders, globs, standard input, named corpora) to documents."""
+
+import difflib
+import glob
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from clearhead.config import DataConfig
+from clearhead.data import named
+from clearhead.data.reading import STDIN, read_documents
+from clearhead.errors import CorpusError
+
+TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst", ".jsonl")
+"""What counts as text in a folder, gzipped or not."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Documents and where they came from."""
+
+    name: str
+    documents: tuple[str, ...]
+    paths: tuple[str, ...]
+    """What `read_source` finds them by again: absolute paths and patterns, or a corpus's name; () for stdin."""
+    notices: tuple[str, ...] = ()
+
+
+def read_source(corpus: Sequence[str], config: DataConfig) -> Source:
+    """The documents that the arguments name; the default corpus when there are none.
+
+    An argument is a file, a folder (its text files, sorted, hidden ones left out), a glob, "-" for standard
+    input, or the name of a corpus where no such path exists. CorpusError says what is wrong in one line.
+    """
+    arguments = list(dict.fromkeys(corpus)) or [named.default_corpus()]
+    sources = [_read_argument(argument, config) for argument in arguments]
+    documents = tuple(document for source in sources for document in source.documents)
+    name = ", ".join(source.name for source in sources[:3])
+    if len(sources) > 3:
+        name += f" and {len(sources) - 3} more"
+    _refuse_nothing(documents, name)
+    paths = () if STDIN in arguments else tuple(path for source in sources for path in source.paths)
+    return Source(name, documents, paths, tuple(notice for source in sources for notice in source.notices))
+
+
+def _refuse_nothing(documents: Sequence[str], name: str) -> None:
+    if not documents:
+        raise CorpusError(f"{name} is empty; give a text")
+    if len(documents) == 1 and len(documents[0]) == 1:
+        raise CorpusError(f"{name} holds one character, so there is nothing to predict; give a longer text")
+
+
+def _read_argument(argument: str, config: DataConfig) -> Source:
+    if argument == STDIN:
+        return Source("standard input", tuple(read_documents(Path(STDIN), config)), ())
+    name = os.fsencode(Path(argument).name or argument).decode(errors="replace")
+    if os.path.isdir(argument):
+        return _read_files(name, _text_files(argument), (os.path.abspath(argument),), config)
+    if os.path.exists(argument):
+        path = os.path.abspath(argument)
+        return Source(name, tuple(read_documents(Path(path), config)), (path,))
+    if argument in named.NAMES:
+        return _read_named(argument, config)
+    if glob.has_magic(argument):
+        files = sorted(filter(os.path.isfile, glob.glob(argument, recursive=True)))
+        pattern = os.path.join("" if os.path.isabs(argument) else glob.escape(os.getcwd()), argument)
+        if not files:
+            raise CorpusError(f"no file matches {argument!r}; check the pattern, and quote it")
+        return _read_files(name, files, (pattern,), config)
+    raise CorpusError(f"{argument!r} does not exist; {_suggestion(argument)}")
+
+
+def _read_files(name: str, files: Iterable[str], paths: tuple[str, ...], config: DataConfig) -> Source:
+    """The documents of many files; empty ones are left out with a notice."""
+    documents: list[str] = []
+    empty: list[str] = []
+    for file in files:
+        found = read_documents(Path(os.path.abspath(file)), config)
+        documents += found
+        if not found:
+            empty.append(os.path.basename(file))
+    notice = f"{len(empty)} empty file(s) left out, such as {empty[0]!r}" if empty else ""
+    return Source(name, tuple(documents), paths, (notice,) if notice else ())
+
+
+def _read_named(name: str, config: DataConfig) -> Source:
+    if name == named.PYTHON_DOCS:
+        title, text = named.python_docs()
+        return Source(title, (text,), (name,))
+    item = named.DOWNLOADABLE[name]
+    config = replace(config, lines=config.lines or item.lines)
+    return Source(name, tuple(read_documents(named.named_file(item), config)), (name,))
+
+
+def _text_files(folder: str) -> list[str]:
+    """Paths of the text files under a folder, sorted; CorpusError when there is none."""
+
+    def refuse(error: OSError) -> None:
+        raise CorpusError(f"{error.filename!r} cannot be read ({error.strerror}); check its permissions")
+
+    found: list[str] = []
+    for parent, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        candidates = (os.path.join(parent, name) for name in files if _is_text(name))
+        found += filter(os.path.isfile, candidates)
+    if not found:
+        kinds = ", ".join(TEXT_SUFFIXES)
+        raise CorpusError(f"folder {folder!r} holds no text files ({kinds}); name the files, or give a glob")
+    return sorted(found)
+
+
+def _is_text(name: str) -> bool:
+    return not name.startswith(".") and name.lower().removesuffix(".gz").endswith(TEXT_SUFFIXES)
+
+
+def _suggestion(argument: str) -> str:
+    """What the user may have meant: a neighbour of the missing path, or a named corpus."""
+    folder, name = os.path.split(argument.rstrip(os.sep))
+    try:
+        neighbours = [found for found in os.listdir(folder or ".") if found != name]
+    except OSError:
+        neighbours = []
+    near = difflib.get_close_matches(name, [*neighbours, *(() if folder else named.NAMES)], n=1)
+    if near:
+        return f"did you mean {os.path.join(folder, near[0])!r}?"
+    return f"give a file, a folder, a glob, '-', or one of {', '.join(named.NAMES)}"

@@ -1,0 +1,97 @@
+"""The ids of a corpus: random batches to learn from, windows to be judged on."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+from torch import Tensor
+
+from clearhead.data import batches, store
+from clearhead.data.corpus import Corpus
+from clearhead.data.store import TokenMeta
+from clearhead.errors import CorpusError, did_you_mean
+from clearhead.runtime import stream_seed
+from clearhead.tokenizers.base import Ids, Tokenizer
+
+SPLITS = ("train", "dev", "val", "counts")
+"""train: what gradients see; dev decides; val judges; counts: train and dev, all that counted models may see."""
+
+
+class TokenDataset:
+    """Memory-mapped ids of a corpus, by split.
+
+    Of several documents each stream is eot d1 eot d2 eot ... dn eot; one document is its ids, nothing else.
+    """
+
+    def __init__(self, folder: Path, meta: TokenMeta) -> None:
+        self.meta = meta
+        training = store.open_ids(folder / store.TRAIN, meta.dtype)
+        self._ids = {
+            "train": training[: meta.dev_start + meta.separated],
+            "dev": training[meta.dev_start :],
+            "val": store.open_ids(folder / store.VAL, meta.dtype),
+            "counts": training,
+        }
+
+    @classmethod
+    def prepare(cls, corpus: Corpus, tokenizer: Tokenizer) -> Self:
+        """The ids of a corpus, from the cache or written into it.
+
+        TokenizerError when the tokenizer cannot encode the corpus; StorageError when the disk refuses.
+        """
+        found = store.find(corpus.sha256, tokenizer.fingerprint, corpus.val_sha256)
+        folder, meta = found or store.write(corpus, tokenizer)
+        return cls(folder, replace(meta, name=corpus.name))
+
+    @classmethod
+    def find(cls, corpus_sha256: str, tokenizer_fingerprint: str) -> Self | None:
+        """The ids in the cache by full fingerprints; None when they are not there or damaged."""
+        found = store.find(corpus_sha256, tokenizer_fingerprint)
+        return cls(*found) if found else None
+
+    def ids(self, split: str) -> Ids:
+        """(n,) ids of a split (train, dev, val or counts), mapped, not loaded; empty where the split is not made."""
+        if split not in self._ids:
+            raise CorpusError(f"unknown split '{split}': {did_you_mean(split, SPLITS)}")
+        return self._ids[split]
+
+    def fits(self, block_size: int, split: str = "train") -> int:
+        """The largest usable block, at most the one asked for; CorpusError when the split has no two tokens."""
+        return min(block_size, len(self._predictable(split)) - 1)
+
+    def get_batch(
+        self,
+        split: str,
+        step: int,
+        *,
+        batch_size: int,
+        block_size: int,
+        seed: int,
+        stream: str = "train",
+        rows: slice | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """x, y (B, T) int64 on the CPU: random windows of a split, and the same one token later.
+
+        A pure function of (seed, stream, split, step, sample number). `rows` picks samples of the batch, a rank's
+        share: they equal the same rows of the whole. CorpusError when the block does not fit (see `fits`).
+        """
+        ids = self._predictable(split)
+        if len(ids) <= block_size:
+            raise CorpusError(
+                f"block_size={block_size} does not fit the {len(ids)} tokens of the {split} split; "
+                f"try {len(ids) - 1} or less"
+            )
+        key = stream_seed(seed, stream, split)
+        starts = batches.offsets(key, step, batch_size, len(ids) - block_size)
+        return batches.gather(ids, starts if rows is None else starts[rows], block_size)
+
+    def windows(self, split: str, block_size: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """x, y (B, T) batches of non-overlapping windows: every id but the first is a target once, in order."""
+        return batches.windows(self._predictable(split), block_size, batch_size)
+
+    def _predictable(self, split: str) -> Ids:
+        ids = self.ids(split)
+        if len(ids) < 2:
+            raise CorpusError(f"the {split} split has {len(ids)} tokens, nothing to predict; give a longer text")
+        return ids

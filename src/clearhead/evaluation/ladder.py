@@ -1,0 +1,169 @@
+"""The ladder: models fitted to one text and scored on one validation text, so that a loss means something."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from clearhead.data.tokens import TokenDataset
+from clearhead.errors import ConfigError
+from clearhead.evaluation.loss import measured, split_loss
+from clearhead.models.base import LanguageModel
+from clearhead.models.bigram import BigramLanguageModel
+from clearhead.models.ngram import NgramLanguageModel, choose_order
+from clearhead.runtime import Runtime
+from clearhead.tokenizers.base import Tokenizer
+
+MAX_ORDER = 10
+UNDECIDED_ORDER = 5
+"""The order of the n-gram when the text has no dev split to choose it."""
+LAPLACE = (1.0, 0.1, 0.01, 0.001)
+"""Constants the counted bigram chooses from, on dev."""
+LARGEST_TABLE = 8_192
+"""Above this vocabulary the dense bigram table would pass 256 MB; the n-gram of order 2 stands in for it."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One model's place on the ladder."""
+
+    name: str
+    bits_per_char: float
+    nats_per_token: float
+    parameters: int
+    fit_seconds: float | None
+    context: int
+    """Tokens that can influence a prediction."""
+    tokenizer: str
+    run: str | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """Rungs on one text. `split` is "val", or "train" where the text was too short to hold any back."""
+
+    corpus: str
+    val_sha256: str
+    val_characters: int
+    split: str
+    rungs: tuple[Rung, ...]
+
+    def __getitem__(self, name: str) -> Rung:
+        """The first rung of a name; KeyError when there is none."""
+        for rung in self.rungs:
+            if rung.name == name:
+                return rung
+        raise KeyError(name)
+
+
+def score_split(data: TokenDataset) -> str:
+    """The split a ladder is measured on: validation, or the training text where there is none."""
+    return "val" if len(data.ids("val")) > 1 else "train"
+
+
+def counted_rungs(data: TokenDataset, tokenizer: Tokenizer) -> Iterator[Rung]:
+    """uniform, unigram, bigram and n-gram, counted on all training text, each yielded when it is scored."""
+    start = time.perf_counter()
+    yield _uniform(data, tokenizer)
+    ngram = fit_ngram(data, tokenizer)
+    seconds = time.perf_counter() - start
+    note = ngram_note(ngram)
+    yield score_rung("unigram", ngram.to_order(1), data, tokenizer, seconds / max(1, ngram.order))
+    yield _bigram(data, tokenizer, ngram)
+    yield score_rung("ngram", ngram, data, tokenizer, seconds, note=note)
+
+
+def fit_ngram(data: TokenDataset, tokenizer: Tokenizer, order: int | None = None) -> NgramLanguageModel:
+    """The n-gram of an order, or of the order that dev likes best, counted on all training text."""
+    if order is None:
+        order = UNDECIDED_ORDER
+        if len(data.ids("dev")) > 1:
+            order, _ = choose_order(
+                data.ids("train"),
+                data.ids("dev"),
+                tokenizer.vocab_size,
+                eot_id=tokenizer.eot_id,
+                max_order=MAX_ORDER,
+            )
+    return NgramLanguageModel.fit(data.ids("counts"), tokenizer.vocab_size, order, eot_id=tokenizer.eot_id)
+
+
+def ngram_note(ngram: NgramLanguageModel) -> str:
+    """What a person should know of an n-gram model: its order."""
+    return f"Kneser-Ney, order {ngram.order}"
+
+
+def fit_bigram(data: TokenDataset, tokenizer: Tokenizer) -> tuple[BigramLanguageModel, float]:
+    """The counted bigram table and its Laplace constant: the one dev likes best of `LAPLACE`."""
+    if len(data.ids("dev")) < 2:
+        laplace = LAPLACE[0]
+    else:
+        tables = {c: BigramLanguageModel.from_counts(data.ids("train"), tokenizer.vocab_size, c) for c in LAPLACE}
+        laplace = min(LAPLACE, key=lambda c: split_loss(tables[c], data, "dev").nats_per_token)
+    return BigramLanguageModel.from_counts(data.ids("counts"), tokenizer.vocab_size, laplace), laplace
+
+
+def score_rung(
+    name: str,
+    model: LanguageModel,
+    data: TokenDataset,
+    tokenizer: Tokenizer,
+    fit_seconds: float | None,
+    *,
+    runtime: Runtime | None = None,
+    run: str | None = None,
+    note: str = "",
+) -> Rung:
+    """A model's rung: its loss over the whole split that the ladder is measured on."""
+    loss = split_loss(model, data, score_split(data), *(() if runtime is None else (runtime,)))
+    return Rung(
+        name=name,
+        bits_per_char=loss.bits_per_char,
+        nats_per_token=loss.nats_per_token,
+        parameters=model.num_parameters(),
+        fit_seconds=fit_seconds,
+        context=model.context,
+        tokenizer=tokenizer.name,
+        run=run,
+        note=note,
+    )
+
+
+def build_ladder(data: TokenDataset, rungs: list[Rung]) -> Ladder:
+    """Rungs on their text; the order they came in is the order they stand in."""
+    split = score_split(data)
+    return Ladder(data.meta.name, data.meta.val_sha256, data.meta.characters[split], split, tuple(rungs))
+
+
+def join_ladders(ladders: list[Ladder]) -> Ladder:
+    """One ladder of several; ConfigError when they were scored on different texts. Equal rungs appear once."""
+    first = ladders[0]
+    for other in ladders[1:]:
+        if (other.val_sha256, other.split) != (first.val_sha256, first.split):
+            raise ConfigError(
+                f"'{first.corpus}' and '{other.corpus}' have different validation texts "
+                f"({first.val_sha256[:12]} and {other.val_sha256[:12]}); compare them one at a time"
+            )
+    rungs: dict[tuple[str, str, str | None], Rung] = {}
+    for rung in (rung for ladder in ladders for rung in ladder.rungs):
+        rungs.setdefault((rung.name, rung.tokenizer, rung.run), rung)
+    return replace(first, rungs=tuple(sorted(rungs.values(), key=lambda r: -r.bits_per_char)))
+
+
+def _uniform(data: TokenDataset, tokenizer: Tokenizer) -> Rung:
+    """Every token equally likely: ln V nats, whatever the text."""
+    split = score_split(data)
+    loss = measured(math.log(tokenizer.vocab_size) * (len(data.ids(split)) - 1), data, split)
+    return Rung("uniform", loss.bits_per_char, loss.nats_per_token, 0, 0.0, 0, tokenizer.name)
+
+
+def _bigram(data: TokenDataset, tokenizer: Tokenizer, ngram: NgramLanguageModel) -> Rung:
+    start = time.perf_counter()
+    if tokenizer.vocab_size > LARGEST_TABLE:
+        model = ngram.to_order(min(2, ngram.order))
+        note = f"Kneser-Ney, order {model.order}: {tokenizer.vocab_size:,} tokens make too large a table"
+        return score_rung("bigram", model, data, tokenizer, time.perf_counter() - start, note=note)
+    table, laplace = fit_bigram(data, tokenizer)
+    seconds = time.perf_counter() - start
+    return score_rung("bigram", table, data, tokenizer, seconds, note=f"counts, Laplace {laplace:g}")

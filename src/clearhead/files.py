@@ -1,0 +1,85 @@
+"""Files that are whole or not there: written aside, flushed to the disk, then renamed."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from clearhead.errors import StorageError
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, 64 hex digits, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def flush(path: Path) -> None:
+    """fsync a file, or a folder where the system allows it (Windows does not): it survives a power cut."""
+    if path.is_dir() and os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() or os.name != "nt" else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def storing(target: Path) -> Iterator[None]:
+    """Turn a refused write into one line that names the target and the free space."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot write {target}: {error.strerror or error}{_free_space(target)}") from error
+
+
+def _free_space(target: Path) -> str:
+    with suppress(OSError):
+        existing = next(p for p in (target, *target.absolute().parents) if p.exists())
+        return (
+            f" ({shutil.disk_usage(existing).free / 1e6:,.0f} MB free there); make room or choose another folder"
+        )
+    return "; choose another folder"
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write a whole file or leave the old one as it was; StorageError when the disk refuses."""
+    data = content.encode() if isinstance(content, str) else content
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with storing(path):
+        try:
+            with aside.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+            flush(path.parent)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def folder_atomic(path: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `path` when the block ends well, and vanishes when it does not.
+
+    All files in it are flushed before the rename. Where `path` exists already, the rename fails (StorageError).
+    """
+    with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+        try:
+            yield aside
+            for file in aside.rglob("*"):
+                flush(file)
+            flush(aside)
+            aside.chmod(0o755)
+            aside.rename(path)
+            flush(path.parent)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise

@@ -1,0 +1,78 @@
+"""From the last logits to the next token: pure functions over (B, V), B rows and V vocabulary."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clearhead.config import check_sampling
+from clearhead.errors import ConfigError
+from clearhead.runtime import stream_seed
+
+
+def probabilities(
+    logits: Tensor, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+) -> Tensor:
+    """The distribution (B, V) float64 that is drawn from; ConfigError for impossible values.
+
+    Temperature first, then the top k, then the nucleus (Holtzman et al. 2020) of what is left. Temperature 0 is
+    all on the likeliest token. A logit of -inf is never drawn.
+
+    >>> probabilities(torch.tensor([[2.0, 1.0, 0.0]]), temperature=0).tolist()
+    [[1.0, 0.0, 0.0]]
+    """
+    check_sampling(temperature, top_k, top_p)
+    logits = logits.double()
+    best = logits.max(dim=-1, keepdim=True)
+    if temperature == 0:
+        return torch.zeros_like(logits).scatter_(-1, best.indices, 1.0)
+    # The maximum goes first: however small the temperature, nothing overflows.
+    logits = (logits - best.values) / temperature
+    if top_k is not None and top_k < logits.shape[-1]:
+        kept = logits.topk(top_k, dim=-1)
+        logits = torch.full_like(logits, float("-inf")).scatter_(-1, kept.indices, kept.values)
+    probs = logits.softmax(dim=-1)
+    return probs if top_p is None else nucleus(probs, top_p)
+
+
+def nucleus(probs: Tensor, top_p: float) -> Tensor:
+    """The fewest likeliest tokens that together hold at least top_p, and nothing else: (B, V) -> (B, V).
+
+    >>> nucleus(torch.tensor([[0.5, 0.25, 0.25]]), 0.5).tolist()
+    [[1.0, 0.0, 0.0]]
+    """
+    ordered, order = probs.sort(dim=-1, descending=True, stable=True)
+    before = ordered.cumsum(dim=-1) - ordered  # what the likelier ones hold
+    kept = ordered.masked_fill(before >= top_p, 0.0)
+    kept = kept / kept.sum(dim=-1, keepdim=True)
+    return torch.zeros_like(probs).scatter_(-1, order, kept)
+
+
+def draw(probs: Tensor, u: Tensor) -> Tensor:
+    """The token at which the cumulative probability passes u: probs (B, V), u (B,) in [0, 1) -> (B,) int64.
+
+    A token without probability is never drawn. ConfigError when a row is no distribution (weights that diverged).
+
+    >>> draw(torch.tensor([[0.5, 0.0, 0.5]]).expand(3, 3), torch.tensor([0.0, 0.49, 0.5])).tolist()
+    [0, 0, 2]
+    """
+    cumulative = probs.double().cumsum(dim=-1)
+    total = cumulative[:, -1:]
+    if not bool(torch.isfinite(total).all() and (total > 0).all()):
+        raise ConfigError("the model's logits are not finite, no token can be drawn; use an earlier checkpoint")
+    threshold = u.double()[:, None] * total
+    return torch.searchsorted(cumulative, threshold, right=True).squeeze(-1)
+
+
+def uniforms(seed: int, rows: Sequence[int], step: int) -> Tensor:
+    """One number in [0, 1) per row (B,) float64, a pure function of (seed, row, step).
+
+    Philox (Salmon et al. 2011) counts: row r takes the r-th number of the step's own stretch of the stream.
+
+    >>> bool(uniforms(1, [5], 3) == uniforms(1, [2, 5, 7], 3)[1])
+    True
+    """
+    bits = np.random.Philox(key=stream_seed(seed, "generate"), counter=[0, 0, step, 0])
+    numbers = np.random.Generator(bits).random(max(rows, default=0) + 1)
+    return torch.from_numpy(numbers[list(rows)])

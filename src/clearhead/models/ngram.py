@@ -1,0 +1,223 @@
+"""The n-gram model: what followed the last tokens in the training text, smoothed by modified Kneser-Ney.
+
+Shapes: B rows, T positions, L positions with their history, V vocabulary. All work is numpy's, in main memory.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clearhead.errors import ConfigError, CorpusError
+from clearhead.models.base import Cache, HistoryCache, LanguageModel, Output, cross_entropy
+from clearhead.models.counting import MAX_BYTES, Level, check_ids, count_levels, levels_from_arrays, named_arrays
+from clearhead.models.kneser_ney import Estimate, Float64
+from clearhead.models.windows import Ids, Int64
+
+ROW_CELLS = 1 << 22
+"""Probabilities worked on in one go: bounds the memory of a forward pass beside its logits."""
+SCORED = 1 << 18
+"""Tokens scored in one go."""
+
+
+class NgramLanguageModel(LanguageModel):
+    """Interpolated modified Kneser-Ney of an order: the next token given the last `order - 1`.
+
+    Nothing before the latest end-of-text is looked at. Where fewer tokens precede than the order wants, the
+    estimate is that of the order that fits, with raw counts at its top. New models know no text: all tokens are
+    equally likely. ConfigError when order or vocab_size is below 1.
+    """
+
+    kind: ClassVar[str] = "ngram"
+
+    def __init__(self, order: int, vocab_size: int, eot_id: int | None = None) -> None:
+        super().__init__()
+        if order < 1 or vocab_size < 1:
+            raise ConfigError(f"order={order} and vocab_size={vocab_size} must be at least 1; try order=5")
+        if eot_id is not None and not 0 <= eot_id < vocab_size:
+            raise ConfigError(f"eot_id={eot_id} is outside a vocabulary of {vocab_size}; use one of its ids or None")
+        self.order, self.vocab_size, self.eot_id = order, vocab_size, eot_id
+        self.context = order - 1
+        self._hold(count_levels(np.zeros(0, dtype=np.uint16), vocab_size, order))
+
+    @classmethod
+    def fit(
+        cls, ids: Ids, vocab_size: int, order: int, *, eot_id: int | None = None, max_bytes: int = MAX_BYTES
+    ) -> Self:
+        """Count a stream of ids (N,); documents begin with `eot_id`: eot d1 eot d2 ...
+
+        The model's `order` is lower than asked where the tables of more would pass `max_bytes`.
+        """
+        cls(order, vocab_size, eot_id)  # the settings are checked before the work
+        levels = count_levels(ids, vocab_size, order, eot_id=eot_id, max_bytes=max_bytes)
+        return cls._of(levels, vocab_size, eot_id)
+
+    @classmethod
+    def _of(cls, levels: list[Level], vocab_size: int, eot_id: int | None) -> Self:
+        model = cls(len(levels), vocab_size, eot_id)
+        model._hold(levels)
+        return model
+
+    def _hold(self, levels: list[Level]) -> None:
+        """Take over tables; the buffers share their memory."""
+        self.levels = levels
+        self.tops = [Estimate(level, level.raw) for level in levels]
+        self.lowers = [Estimate(level, level.continuation) for level in levels[:-1]]
+        for name, array in named_arrays(levels).items():
+            self.register_buffer(name, torch.from_numpy(array))
+
+    def to_order(self, order: int) -> "NgramLanguageModel":
+        """The model of a lower order on the same tables; ConfigError when it is not within 1 .. order."""
+        if not 1 <= order <= self.order:
+            raise ConfigError(f"order={order} is outside 1 .. {self.order}; fit a model of that order")
+        return type(self)._of(self.levels[:order], self.vocab_size, self.eot_id)
+
+    def forward(self, idx: Tensor, targets: Tensor | None = None, cache: Cache | None = None) -> Output:
+        """Log-probabilities (B, T, V) float32 after each of idx (B, T); a row knows only itself and its cache."""
+        B, T = idx.shape
+        known, first = idx, np.zeros(B, dtype=np.int64)
+        if cache is not None:
+            assert isinstance(cache, HistoryCache)
+            history, lengths = cache.extend(idx)
+            known = torch.cat([history, idx], dim=1)
+            first = np.maximum(history.shape[1] - lengths.cpu().numpy(), 0)
+        tokens = known.cpu().numpy()
+        usable = self._usable(tokens, first)[:, tokens.shape[1] - T :].reshape(-1)
+        contexts = [ids[:, tokens.shape[1] - T :].reshape(-1) for ids in self._ngram_ids(tokens, self.order - 1)]
+        logits = torch.empty(B * T, self.vocab_size)
+        step = max(1, ROW_CELLS // self.vocab_size)
+        for start in range(0, B * T, step):
+            part = slice(start, start + step)
+            rows = self._rows([ids[part] for ids in contexts], usable[part])
+            logits[part] = torch.from_numpy(np.log(rows, out=rows))
+        logits = logits.view(B, T, self.vocab_size).to(idx.device)
+        return Output(logits, None if targets is None else cross_entropy(logits, targets))
+
+    def token_losses(self, ids: Ids) -> Float64:
+        """Loss in nats (N - 1,) of each of ids[1:] of a stream (N,), given all that precedes it."""
+        losses = [-np.log(by_order[-1]) for by_order in self._target_probabilities(ids)]
+        return np.concatenate([np.zeros(0), *losses])
+
+    def order_losses(self, ids: Ids) -> list[float]:
+        """Mean loss in nats per token of ids[1:] for each of the orders 1 .. order."""
+        nats = np.zeros(self.order)
+        for by_order in self._target_probabilities(ids):
+            nats -= np.log(by_order).sum(axis=1)
+        return (nats / max(1, len(ids) - 1)).tolist()
+
+    def _usable(self, tokens: Int64, first: Int64) -> Int64:
+        """How many of the tokens (B, L) up to each position can be looked at: back to column `first` (B,) of the
+        row and to the latest end-of-text, itself included; at most order - 1."""
+        columns = np.arange(tokens.shape[1])
+        begin = np.broadcast_to(first[:, None], tokens.shape)
+        if self.eot_id is not None:
+            begin = np.maximum.accumulate(np.maximum(begin, np.where(tokens == self.eot_id, columns, 0)), axis=1)
+        return np.clip(columns + 1 - begin, 0, self.order - 1)
+
+    def _ngram_ids(self, tokens: Int64, longest: int) -> list[Int64]:
+        """For k = 0 .. longest the ids (B, L) of the n-grams of length k that end at each of tokens (B, L), -1
+        where the n-gram was never seen or reaches out of the row."""
+        check_ids(tokens, self.vocab_size)
+        ids = [np.zeros(tokens.shape, dtype=np.int64)]
+        for level in self.levels[:longest]:
+            contexts = np.full(tokens.shape, -1, dtype=np.int64)
+            contexts[:, 1:] = ids[-1][:, :-1]
+            contexts[:, :1] = 0 if len(ids) == 1 else -1
+            ids.append(level.find(contexts, tokens))
+        return ids
+
+    def _unigram(self) -> tuple[Float64, Float64]:
+        """Probabilities (V,) of tokens by the order 1, and as the floor of higher orders."""
+        rows = np.full((2, self.vocab_size), 1 / self.vocab_size)
+        for row, estimate in enumerate((self.tops[0], [*self.lowers, *self.tops][0])):
+            estimate.interpolate_rows(rows, np.array([row]), np.array([0]))
+        return rows[0], rows[1]
+
+    def _rows(self, contexts: list[Int64], usable: Int64) -> Float64:
+        """Distributions (n, V) at n positions, from the ids (n,) of their contexts of length 0 .. order - 1."""
+        rows = np.tile(self._unigram()[1], (len(usable), 1))
+        for k in range(2, self.order + 1):
+            length = k - 1
+            known = self.tops[length].followed(contexts[length])
+            top = np.flatnonzero(known & (usable == length))
+            self.tops[length].interpolate_rows(rows, top, contexts[length][top])
+            if k < self.order:
+                lower = np.flatnonzero(known & (usable > length))
+                self.lowers[length].interpolate_rows(rows, lower, contexts[length][lower])
+        return rows
+
+    def _target_probabilities(self, ids: Ids) -> Iterator[Float64]:
+        """Probabilities (order, n) of ids[1:] by each of the orders, some targets at a time."""
+        back = max(1, self.order - 1)
+        for start in range(1, len(ids), SCORED):
+            tokens = ids[None, max(0, start - back) : start + SCORED].astype(np.int64)
+            at = min(start, back)
+            usable = self._usable(tokens, np.zeros(1, dtype=np.int64))[0, at - 1 : -1]
+            ngrams = [found[0] for found in self._ngram_ids(tokens, self.order)]
+            yield self._climb([found[at - 1 : -1] for found in ngrams[:-1]], [found[at:] for found in ngrams], usable)
+
+    def _climb(self, contexts: list[Int64], found: list[Int64], usable: Int64) -> Float64:
+        """Probabilities (order, n) by each order k of n-grams found[k] (n,) after contexts[k - 1] (n,)."""
+        first, floor = (row[found[1]] for row in self._unigram())
+        by_order = [first]
+        for length in range(1, self.order):
+            known = np.flatnonzero(self.tops[length].followed(contexts[length]) & (usable >= length))
+            step = contexts[length][known], found[length + 1][known]
+            top = np.where(usable >= length, floor, by_order[-1])
+            top[known] = self.tops[length].interpolate(floor[known], *step)
+            by_order.append(top)
+            if length < self.order - 1:
+                floor[known] = self.lowers[length].interpolate(floor[known], *step)
+        return np.stack(by_order)
+
+    def new_cache(self, slots: int) -> HistoryCache:
+        """An empty cache for `slots` rows."""
+        return HistoryCache(slots, self.context)
+
+    def to_config(self) -> dict[str, Any]:
+        """Order, vocabulary and end-of-text."""
+        return {"order": self.order, "vocab_size": self.vocab_size, "eot_id": self.eot_id}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A model of that shape that knows no text."""
+        return cls(**config)
+
+    @classmethod
+    def restore(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
+        """The model of a checkpoint; CheckpointError when its tables contradict themselves or the config."""
+        model = cls.from_config(config)
+        arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
+        model._hold(levels_from_arrays(arrays, model.vocab_size, model.order))
+        return model
+
+    def num_parameters(self) -> int:
+        """The number of n-grams with a count."""
+        return sum(len(level) for level in self.levels)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Nothing: the tables are searched by numpy, so they stay in main memory whatever the device."""
+        return self
+
+
+def choose_order(
+    fit_ids: Ids,
+    dev_ids: Ids,
+    vocab_size: int,
+    *,
+    eot_id: int | None = None,
+    max_order: int = 10,
+    max_bytes: int = MAX_BYTES,
+) -> tuple[int, list[float]]:
+    """The order that fits dev text (M,) best after counting fit text (N,), and the dev loss in nats per token of each
+    of the orders 1, 2, ... that were tried: to `max_order`, fewer where their tables would pass `max_bytes`.
+
+    CorpusError when dev holds no target, M < 2.
+    """
+    if len(dev_ids) < 2:
+        raise CorpusError(f"a dev text of {len(dev_ids)} tokens cannot choose an order; name one, for example 5")
+    model = NgramLanguageModel.fit(fit_ids, vocab_size, max_order, eot_id=eot_id, max_bytes=max_bytes)
+    losses = model.order_losses(dev_ids)
+    return 1 + losses.index(min(losses)), losses

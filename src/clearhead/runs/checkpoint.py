@@ -1,0 +1,133 @@
+"""One checkpoint: a folder that appears whole or not at all, and is checked when it is read.
+
+Weights and optimizer moments are safetensors, the rest is JSON; nothing in it can run code.
+"""
+
+import json
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from clearhead import registry
+from clearhead.errors import CheckpointError
+from clearhead.files import folder_atomic, sha256_file, storing
+from clearhead.models.base import LanguageModel
+from clearhead.runs.directory import RunDirectory
+
+MODEL, OPTIMIZER, STATE, MANIFEST = "model.safetensors", "optimizer.safetensors", "state.json", "manifest.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was read from a checkpoint's folder."""
+
+    step: int
+    model: LanguageModel
+    optimizer: dict[str, Tensor]
+    """Moments by "parameter name.key"; empty for counted models."""
+    state: dict[str, Any]
+    """The trainer's own numbers."""
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
+    """An optimizer's state as named tensors, for safetensors."""
+    tensors = {}
+    for name, parameter in model.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"{name}.{key}"] = torch.as_tensor(value)
+    return tensors
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Put the moments of `optimizer_tensors` back; CheckpointError when they do not fit the model."""
+    remaining = dict(tensors)
+    for name, parameter in model.named_parameters():
+        keys = [full for full in remaining if full.rpartition(".")[0] == name]
+        moments = {full.rpartition(".")[2]: remaining.pop(full) for full in keys}
+        for key, value in moments.items():
+            if value.dim() and value.shape != parameter.shape:
+                raise CheckpointError(f"optimizer state {name}.{key} has shape {tuple(value.shape)}, not the weights'")
+        # torch's fused AdamW counts steps beside the weights; elsewhere the count stays on the CPU.
+        optimizer.state[parameter] = {k: v.to(parameter.device) for k, v in moments.items()}
+    if remaining:
+        raise CheckpointError(f"optimizer state for unknown weights: {', '.join(sorted(remaining)[:3])}")
+
+
+def save_checkpoint(
+    run: RunDirectory,
+    step: int,
+    model: LanguageModel,
+    *,
+    state: dict[str, Any],
+    optimizer: dict[str, Tensor] | None = None,
+) -> Path:
+    """Write checkpoint `step` and point `latest` to it. StorageError when the disk refuses; old ones remain."""
+    path = run.checkpoint(step)
+    if path.exists():
+        shutil.rmtree(path)
+    with folder_atomic(path) as aside:
+        save_file(_plain(model.state_dict()), aside / MODEL)
+        save_file(_plain(optimizer or {}), aside / OPTIMIZER)
+        document = {"step": step, "model": {"kind": model.kind, "config": model.to_config()}, "trainer": state}
+        (aside / STATE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        digests = {name: sha256_file(aside / name) for name in (MODEL, OPTIMIZER, STATE)}
+        (aside / MANIFEST).write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
+    run.point("latest", step)
+    return path
+
+
+def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def load_checkpoint(run: RunDirectory, step: int) -> Checkpoint:
+    """Read and verify one checkpoint; CheckpointError names what is missing, changed or does not fit."""
+    path = run.checkpoint(step)
+    try:
+        digests = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        for name in (MODEL, OPTIMIZER, STATE):
+            if sha256_file(path / name) != digests[name]:
+                raise CheckpointError(f"{path / name} is damaged: its SHA-256 is not the manifest's")
+        document = json.loads((path / STATE).read_text(encoding="utf-8"))
+        described = document["model"]
+        model = registry.resolve("models", described["kind"]).restore(described["config"], load_file(path / MODEL))
+        return Checkpoint(document["step"], model, load_file(path / OPTIMIZER), document["trainer"])
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"checkpoint {path} cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def newest_checkpoint(run: RunDirectory) -> tuple[Checkpoint, list[str]]:
+    """The newest checkpoint that is whole, and a line for each broken one that was passed over."""
+    passed_over = []
+    for step in reversed(run.steps()):
+        try:
+            return load_checkpoint(run, step), passed_over
+        except CheckpointError as error:
+            passed_over.append(f"{error}; using an older one")
+    why = f": {passed_over[0]}" if passed_over else ""
+    raise CheckpointError(f"run {run.path} has no checkpoint to load{why}; train it again")
+
+
+def best_checkpoint(run: RunDirectory) -> Checkpoint:
+    """The checkpoint that dev liked best; the newest whole one where there is no best or it is broken."""
+    best = run.pointer("best")
+    if best is not None:
+        with suppress(CheckpointError):
+            return load_checkpoint(run, best)
+    return newest_checkpoint(run)[0]
+
+
+def prune(run: RunDirectory, keep: int) -> None:
+    """Delete all checkpoints but the newest `keep` and the best."""
+    spared = {*run.steps()[-keep:], run.pointer("best")}
+    with storing(run.checkpoints):
+        for step in run.steps():
+            if step not in spared:
+                shutil.rmtree(run.checkpoint(step))

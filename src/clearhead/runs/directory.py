@@ -1,0 +1,204 @@
+"""Every path inside a run's folder, and how a folder is made and found."""
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clearhead.config import RunConfig
+from clearhead.errors import CheckpointError, did_you_mean
+from clearhead.fields import load_config
+from clearhead.files import flush, folder_atomic, sha256_file, storing, write_atomic
+from clearhead.tokenizers.base import Tokenizer, load_tokenizer, save_tokenizer
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """A run on disk. Nothing is read until it is asked for."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.path.name
+
+    @property
+    def config_file(self) -> Path:
+        """The effective configuration."""
+        return self.path / "config.toml"
+
+    @property
+    def tokenizer_file(self) -> Path:
+        """The tokenizer, whole."""
+        return self.path / "tokenizer.json"
+
+    @property
+    def corpus_file(self) -> Path:
+        """Where the text came from, and its fingerprints."""
+        return self.path / "corpus.json"
+
+    @property
+    def environment_file(self) -> Path:
+        """The machine and the versions."""
+        return self.path / "environment.json"
+
+    @property
+    def events_file(self) -> Path:
+        """One JSON object a line, appended while training."""
+        return self.path / "events.jsonl"
+
+    @property
+    def manifest_file(self) -> Path:
+        """SHA-256 of the files outside checkpoints that never change."""
+        return self.path / "manifest.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of step-N folders."""
+        return self.path / "checkpoints"
+
+    def checkpoint(self, step: int) -> Path:
+        """The folder of one checkpoint."""
+        return self.checkpoints / f"step-{step}"
+
+    def steps(self) -> list[int]:
+        """The steps that have a checkpoint, ascending."""
+        found = (re.fullmatch(r"step-(\d+)", p.name) for p in self.checkpoints.glob("step-*"))
+        return sorted(int(match[1]) for match in found if match)
+
+    def pointer(self, which: str) -> int | None:
+        """The step that `best` or `latest` points to; None when it points nowhere."""
+        try:
+            match = re.fullmatch(r"step-(\d+)", (self.path / which).read_text(encoding="utf-8").strip())
+        except (OSError, UnicodeDecodeError):
+            return None
+        return int(match[1]) if match else None
+
+    def point(self, which: str, step: int) -> None:
+        """Let `best` or `latest` point to a step. A small file, for Windows has no links for everyone."""
+        write_atomic(self.path / which, f"step-{step}\n")
+
+    def read_config(self) -> RunConfig:
+        """The effective configuration of the run."""
+        values = load_config(self.config_file)
+        return RunConfig().updated(values)
+
+    def read_tokenizer(self) -> Tokenizer:
+        """The run's tokenizer."""
+        return load_tokenizer(self.tokenizer_file)
+
+    def read_corpus(self) -> dict[str, Any]:
+        """The corpus's name, arguments, paths and fingerprints; CheckpointError when the file is broken."""
+        return _read_json(self.corpus_file)
+
+    def read_events(self) -> list[dict[str, Any]]:
+        """All events so far; a last line cut short by a crash is left out."""
+        events = []
+        try:
+            lines = self.events_file.read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return []
+        for line in lines:
+            try:
+                events.append(json.loads(line))
+            except ValueError:
+                break
+        return events
+
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(p.stat().st_size for p in self.path.rglob("*") if p.is_file())
+
+    def verify(self) -> None:
+        """CheckpointError when a file outside checkpoints is not the one that was written."""
+        for name, digest in _read_json(self.manifest_file).items():
+            file = self.path / name
+            if not file.is_file() or sha256_file(file) != digest:
+                state = "has changed since the run was made" if file.exists() else "is missing"
+                raise CheckpointError(f"{file} {state}; restore it from a copy, or train again")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} cannot be read ({error}); restore it from a copy, or train again") from None
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path} holds no JSON object; restore it from a copy, or train again")
+    return data
+
+
+def create_run(
+    out: Path,
+    name: str,
+    *,
+    config: RunConfig,
+    tokenizer: Tokenizer,
+    corpus: dict[str, Any],
+    environment: dict[str, Any],
+) -> RunDirectory:
+    """A new run's folder with all but its checkpoints, under the first free name: `name`, `name-2`, ...
+
+    It appears whole or not at all; a folder that exists is never touched.
+    """
+    with storing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    path = _free_name(out, name)
+    with folder_atomic(path) as aside:
+        draft = RunDirectory(aside)
+        draft.config_file.write_text(config.to_toml(), encoding="utf-8")
+        save_tokenizer(tokenizer, draft.tokenizer_file)
+        draft.corpus_file.write_text(_json(corpus), encoding="utf-8")
+        draft.environment_file.write_text(_json(environment), encoding="utf-8")
+        files = (draft.config_file, draft.tokenizer_file, draft.corpus_file, draft.environment_file)
+        draft.manifest_file.write_text(_json({f.name: sha256_file(f) for f in files}), encoding="utf-8")
+        draft.checkpoints.mkdir()
+        flush(draft.checkpoints)
+    return RunDirectory(path)
+
+
+def _json(values: dict[str, Any]) -> str:
+    return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
+
+
+def _free_name(out: Path, name: str) -> Path:
+    number = 1
+    while (path := out / (name if number == 1 else f"{name}-{number}")).exists():
+        number += 1
+    return path
+
+
+def all_runs(out: Path) -> list[RunDirectory]:
+    """The runs in a folder, oldest first."""
+    found = (RunDirectory(p.parent) for p in out.glob("*/manifest.json") if not p.parent.name.startswith("."))
+    return sorted(found, key=lambda run: (run.manifest_file.stat().st_mtime_ns, run.name))
+
+
+def is_run(path: Path) -> bool:
+    """Whether a path is a run's folder."""
+    return (path / "manifest.json").is_file() and (path / "config.toml").is_file()
+
+
+def find_run(run: str | Path | None, out: Path) -> RunDirectory:
+    """A run by its path or its name in `out`; the newest when none is named. CheckpointError without one."""
+    runs = all_runs(out)
+    if run is None:
+        if not runs:
+            raise CheckpointError(f"no run in {out}; make one with: clearhead train, or name a run's folder")
+        return runs[-1]
+    for path in (Path(run), out / run):
+        if is_run(path):
+            return RunDirectory(path)
+    if Path(run).is_dir():
+        raise CheckpointError(
+            f"{run} is a folder but no run: it has no manifest.json; name a folder that train printed"
+        )
+    raise CheckpointError(_no_such_run(str(run), out, (r.name for r in runs)))
+
+
+def _no_such_run(run: str, out: Path, names: Iterable[str]) -> str:
+    known = list(names)
+    return f"no run '{run}' in {out}: " + (did_you_mean(run, known) if known else "make one with: clearhead train")

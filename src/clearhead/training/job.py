@@ -1,0 +1,233 @@
+"""From a configuration to a trained run: what is prepared before the first step, and who listens after."""
+
+import json
+import re
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clearhead import registry
+from clearhead.config import DataConfig, RunConfig, TrainConfig
+from clearhead.data.corpus import read_corpus
+from clearhead.data.prepare import Prepared, prepare, retokenise
+from clearhead.data.tokens import TokenDataset
+from clearhead.errors import CheckpointError, ConfigError
+from clearhead.evaluation.ladder import Rung, counted_rungs, fit_ngram
+from clearhead.files import write_atomic
+from clearhead.initialise import default_name, initialise
+from clearhead.models.base import LanguageModel
+from clearhead.models.ngram import NgramLanguageModel
+from clearhead.runs.checkpoint import best_checkpoint, newest_checkpoint, save_checkpoint
+from clearhead.runs.corpus import corpus_record, open_data
+from clearhead.runs.directory import RunDirectory, create_run
+from clearhead.runtime import choose_runtime, environment
+from clearhead.training.events import Event, Finished, Notice, Saved
+from clearhead.training.sinks import EventFile, Sink, TensorBoard
+from clearhead.training.trainer import Trainer
+
+
+@dataclass
+class Job:
+    """A run that is ready to be trained."""
+
+    run: RunDirectory
+    trainer: Trainer | None
+    """None for a counted model, which was fitted whole."""
+    rungs: list[Rung]
+    notices: list[str] = field(default_factory=list)
+
+    def events(self) -> Iterator[Event]:
+        """The events of training, notices first."""
+        step = self.trainer.progress.step if self.trainer else 0
+        yield from (Notice(step, message) for message in self.notices)
+        if self.trainer:
+            yield from self.trainer.events()
+        else:
+            yield Saved(0, self.run.checkpoint(0).name)
+            yield Finished(0, "done", 0.0)
+
+
+def new_job(
+    config: RunConfig,
+    corpus: Sequence[str] = (),
+    *,
+    out: Path = Path("runs"),
+    name: str | None = None,
+    init_from: RunDirectory | None = None,
+) -> Job:
+    """Read the text, count the rungs, build the model and make the run's folder.
+
+    All that can be wrong with the input is found before the folder is made. With `init_from` the weights and the
+    tokenizer are another run's; `config` must describe the same model (see `config_from`).
+    """
+    registry.check("models", config.model)
+    _check_name(name)
+    runtime = choose_runtime(config.train)
+    prepared = prepare(config, corpus) if init_from is None else _prepare_for(init_from, config, corpus)
+    config, notices = _fit_block(config, prepared.data)
+    config = replace(config, init=None if init_from else config.init or default_name(config.model, config.preset))
+    rungs = list(counted_rungs(prepared.data, prepared.tokenizer))
+    model = _fresh_model(config, prepared) if init_from is None else _weights_of(init_from, config)
+    run = create_run(
+        out,
+        name or f"{_file_name(prepared.corpus.name)}-{config.model}",
+        config=config,
+        tokenizer=prepared.tokenizer,
+        corpus=corpus_record(prepared.corpus),
+        environment=environment(),
+    )
+    trainer = None
+    if isinstance(model, NgramLanguageModel):
+        save_checkpoint(run, 0, model, state={})
+    else:
+        losses = {rung.name: rung.nats_per_token for rung in rungs}
+        trainer = Trainer(config, model, prepared.tokenizer, prepared.data, run, runtime, losses)
+    return Job(run, trainer, rungs, [*prepared.corpus.notices, *notices])
+
+
+def resume_job(run: RunDirectory) -> Job:
+    """A run as it was at its newest whole checkpoint. Events after it are taken back; they will come again."""
+    run.verify()
+    config, tokenizer = run.read_config(), run.read_tokenizer()
+    if config.model == "ngram":
+        raise CheckpointError(f"run {run.name} is a counted model: it is complete, there is nothing to resume")
+    checkpoint, passed_over = newest_checkpoint(run)
+    if checkpoint.step >= config.train.max_iters:
+        raise CheckpointError(
+            f"run {run.name} is complete at step {checkpoint.step}; "
+            f"to train its weights further: clearhead train --init_from {run.path}"
+        )
+    data = open_data(run, tokenizer)
+    rungs = list(counted_rungs(data, tokenizer))
+    losses = {rung.name: rung.nats_per_token for rung in rungs}
+    trainer = Trainer(config, checkpoint.model, tokenizer, data, run, choose_runtime(config.train), losses)
+    trainer.restore(checkpoint)
+    _take_back_events(run, checkpoint.step, trainer.progress.evaluated_at)
+    return Job(run, trainer, rungs, passed_over)
+
+
+def run_job(job: Job, sinks: Sequence[Sink] = ()) -> Finished:
+    """Train to the end, every event going to the event file, to TensorBoard where it is, and to `sinks`.
+
+    Ctrl-C saves after the step that is being made; a second one leaves at once.
+    """
+    readers: list[Sink] = [EventFile(job.run.events_file), *sinks]
+    if TensorBoard.available():
+        readers.append(TensorBoard(job.run.path / "tensorboard"))
+    finished = None
+    try:
+        with _interruptible(job.trainer):
+            for event in job.events():
+                for sink in readers:
+                    sink.handle(event)
+                finished = event
+    finally:
+        for sink in readers:
+            sink.close()
+    assert isinstance(finished, Finished)
+    return finished
+
+
+def config_from(run: RunDirectory) -> RunConfig:
+    """The configuration to start from another run's weights: its model, tokenizer and context, fresh training."""
+    other = run.read_config()
+    train = replace(TrainConfig(), block_size=other.train.block_size, dropout=other.train.dropout)
+    return replace(other, train=train, data=DataConfig())
+
+
+def _fresh_model(config: RunConfig, prepared: Prepared) -> LanguageModel:
+    vocab_size = prepared.tokenizer.vocab_size
+    if config.model == "ngram":
+        return fit_ngram(prepared.data, prepared.tokenizer, config.order)
+    shape = {"vocab_size": vocab_size} if config.model == "bigram" else asdict(config.gpt(vocab_size))
+    torch.manual_seed(config.train.seed)  # a model of somebody else's may draw its own first weights
+    model: LanguageModel = registry.resolve("models", config.model).from_config(shape)
+    initialise(model, config.init, seed=config.train.seed, ids=prepared.data.ids("train"))
+    return model
+
+
+def _weights_of(run: RunDirectory, config: RunConfig) -> LanguageModel:
+    """Another run's best weights, in the shape that `config` describes; ConfigError where the shapes differ."""
+    checkpoint = best_checkpoint(run)
+    other = run.read_config()
+    mine, theirs = (
+        {"model": c.model, "block_size": c.train.block_size, **asdict(c.architecture)} for c in (config, other)
+    )
+    for key, value in theirs.items():
+        if mine[key] != value:
+            raise ConfigError(f"{key}={mine[key]} but the weights of {run.name} have {key}={value}; leave the flag out")
+    if checkpoint.model.kind == "ngram":
+        raise ConfigError(f"run {run.name} is a counted model: it has no weights to train on; choose another")
+    if config.train.dropout != other.train.dropout:
+        tensors = checkpoint.model.state_dict()
+        described = {**checkpoint.model.to_config(), "dropout": config.train.dropout}
+        return type(checkpoint.model).restore(described, tensors)
+    return checkpoint.model
+
+
+def _prepare_for(run: RunDirectory, config: RunConfig, corpus: Sequence[str]) -> Prepared:
+    """A text in the tokens of another run; its own text when none is named."""
+    arguments = corpus or run.read_corpus()["paths"]
+    tokenizer = run.read_tokenizer()
+    read = read_corpus(arguments, config.data, config.tokenizer)
+    return Prepared(read, tokenizer, retokenise(read, tokenizer))
+
+
+def _fit_block(config: RunConfig, data: TokenDataset) -> tuple[RunConfig, list[str]]:
+    """The configuration with a context that the text can fill, and a line when it had to shrink."""
+    asked = config.train.block_size
+    fits = data.fits(asked)
+    if fits == asked:
+        return config, []
+    notice = f"block_size={asked} is more than this text of {len(data.ids('train'))} tokens can fill; using {fits}"
+    return replace(config, train=replace(config.train, block_size=fits)), [notice]
+
+
+def _take_back_events(run: RunDirectory, step: int, evaluated_at: int) -> None:
+    """Leave in the event file what happened up to a checkpoint."""
+
+    def happened(event: dict[str, Any]) -> bool:
+        late = event["event"] in ("evaluated", "sampled") and event["step"] > evaluated_at
+        return event["step"] <= step and not late and event["event"] != "finished"
+
+    kept = [json.dumps(event, ensure_ascii=False) + "\n" for event in run.read_events() if happened(event)]
+    write_atomic(run.events_file, "".join(kept))
+
+
+@contextmanager
+def _interruptible(trainer: Trainer | None) -> Iterator[None]:
+    """Let the first Ctrl-C ask for a stop, the second interrupt at once. Only the main thread hears signals."""
+    if trainer is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ask(*_: object) -> None:
+        trainer.request_stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _check_name(name: str | None) -> None:
+    if name is not None and name != _file_name(name):
+        raise ConfigError(f"name='{name}' is no plain folder name; try '{_file_name(name)}'")
+
+
+def _file_name(text: str) -> str:
+    """A text as a folder's name: letters, digits, dot, dash and underscore.
+
+    >>> _file_name("python-docs (Python 3.11.7)")
+    'python-docs'
+    """
+    stem = text.split(" (")[0].removesuffix(".gz").removesuffix(".txt")
+    return re.sub(r"[^\w.-]+", "-", stem).strip("-.")[:80] or "run"

@@ -1,0 +1,94 @@
+"""Readers of a run's events: the event file, TensorBoard and the console."""
+
+import json
+import math
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol, TextIO
+
+from clearhead.files import storing
+from clearhead.training.events import Evaluated, Event, Started, Stepped
+
+MOST_STEP_LINES = 2_000
+"""Step events written to a file, at most: longer runs write every second, third, ... step."""
+
+
+class Sink(Protocol):
+    """Somebody who reads events."""
+
+    def handle(self, event: Event) -> None:
+        """Take one event."""
+        ...
+
+    def close(self) -> None:
+        """No more will come."""
+        ...
+
+
+class EventFile:
+    """Appends events to events.jsonl, one JSON object a line. NaN and infinity are written as null."""
+
+    def __init__(self, path: Path) -> None:
+        with storing(path):
+            self.file = path.open("a", encoding="utf-8")
+        self.path, self.every = path, 1
+
+    def handle(self, event: Event) -> None:
+        """Write one line, flushed so that a reader sees it at once."""
+        if isinstance(event, Started):
+            self.every = -(-event.max_iters // MOST_STEP_LINES)
+        if isinstance(event, Stepped) and event.step % self.every:
+            return
+        values = {key: None if _not_finite(value) else value for key, value in event.to_dict().items()}
+        with storing(self.path):
+            self.file.write(json.dumps(values, ensure_ascii=False) + "\n")
+            self.file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+
+def _not_finite(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+class TensorBoard:
+    """Writes losses, learning rate and gradient norm for TensorBoard (the extra `tensorboard`)."""
+
+    def __init__(self, path: Path) -> None:
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        self.writer = SummaryWriter(str(path))
+
+    @staticmethod
+    def available() -> bool:
+        """Whether the extra is installed."""
+        return find_spec("tensorboard") is not None
+
+    def handle(self, event: Event) -> None:
+        """Write the scalars of one event."""
+        match event:
+            case Stepped():
+                self.writer.add_scalar("loss/batch", event.loss, event.step)
+                self.writer.add_scalar("learning_rate", event.learning_rate, event.step)
+                self.writer.add_scalar("grad_norm", event.grad_norm, event.step)
+            case Evaluated():
+                for name in ("train", "val", "dev"):
+                    if (value := getattr(event, name)) is not None:
+                        self.writer.add_scalar(f"loss/{name}", value, event.step)
+            case _:
+                pass
+
+    def close(self) -> None:
+        """Flush and close."""
+        self.writer.close()
+
+
+def console(stream: TextIO | None = None) -> Sink:
+    """The console for a stream (default: standard output): a bar on a terminal, plain lines elsewhere."""
+    from clearhead.training.console import BarConsole, PlainConsole
+
+    stream = stream or sys.stdout
+    return BarConsole(stream) if stream.isatty() else PlainConsole(stream)

@@ -1,0 +1,219 @@
+"""The loop one can hold in the head: evaluate, save, step."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from clearhead import registry
+from clearhead.config import RunConfig, SamplingConfig
+from clearhead.data.tokens import TokenDataset
+from clearhead.errors import DivergenceError
+from clearhead.evaluation.loss import estimate_loss, split_loss
+from clearhead.generation.text import stream_text
+from clearhead.initialise import expected_first_loss
+from clearhead.models.base import LanguageModel
+from clearhead.optim.schedules import learning_rate
+from clearhead.runs.checkpoint import (
+    Checkpoint,
+    optimizer_tensors,
+    prune,
+    restore_optimizer,
+    save_checkpoint,
+)
+from clearhead.runs.directory import RunDirectory
+from clearhead.runtime import Runtime, stream_seed
+from clearhead.tokenizers.base import Tokenizer
+from clearhead.training.events import Evaluated, Event, Finished, Notice, Sampled, Saved, Started, Stepped
+from clearhead.training.parallel import micro_batches, prepare_forward
+
+DEV_TOKENS = 1 << 16
+"""Dev tokens looked at in each evaluation, at most."""
+SAMPLE_TOKENS = 120
+
+
+@dataclass
+class Progress:
+    """All that a trainer knows beyond weights and moments: what a checkpoint keeps of it."""
+
+    step: int = 0
+    evaluated_at: int = -1
+    best_dev: float = math.inf
+    evaluations_without_gain: int = 0
+    seconds: float = 0.0
+    """Training time of earlier processes."""
+
+
+@dataclass
+class Trainer:
+    """Trains `model` on `data` into `run`, yielding events. Nothing is printed here."""
+
+    config: RunConfig
+    model: LanguageModel
+    tokenizer: Tokenizer
+    data: TokenDataset
+    run: RunDirectory
+    runtime: Runtime
+    initialisation: str | None = None
+    """The name of the weights' start; None when they come from elsewhere."""
+    rungs: dict[str, float] = field(default_factory=dict)
+    """Validation loss by counted rung, in nats per token."""
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self) -> None:
+        self.train = self.config.train
+        self.model.to(self.runtime.device, self.runtime.dtype)
+        self.optimizer = registry.resolve("optimizers", "adamw")(self.model, self.train)
+        self.stop_requested = False
+        self._begun = time.perf_counter()
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a checkpoint, whose model must be `self.model`."""
+        restore_optimizer(self.optimizer, self.model, checkpoint.optimizer)
+        self.progress = Progress(**checkpoint.state)
+
+    def request_stop(self) -> None:
+        """Save and finish after the step that is being made."""
+        self.stop_requested = True
+
+    def events(self) -> Iterator[Event]:
+        """Train to `max_iters`, to the end of patience or until a stop is asked for."""
+        self._begun = time.perf_counter()
+        progress = self.progress
+        yield self._started()
+        self._forward, trouble = prepare_forward(self.model, self.train, self.runtime, self._probe())
+        if trouble:
+            yield Notice(progress.step, trouble)
+        while True:
+            reason = "interrupted" if self.stop_requested else self._ended()
+            if not self.stop_requested and progress.evaluated_at != progress.step and self._evaluation_due():
+                yield from self._evaluate()
+                reason = self._ended()
+            if reason or progress.step % self.train.save_interval == 0:
+                yield from self._save()
+            if reason:
+                yield Finished(progress.step, reason, self._seconds())
+                return
+            yield self.step()
+
+    def step(self) -> Stepped:
+        """One update: batch, forward, backward, clip, update."""
+        step, train = self.progress.step, self.train
+        rate = learning_rate(step, train)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        loss = torch.zeros((), device=self.runtime.device)
+        for micro, (x, y) in enumerate(micro_batches(*self._batch("train", step), train.accumulation)):
+            if train.dropout:
+                torch.manual_seed(stream_seed(train.seed, "dropout", step, micro, 0))
+            with self.runtime.autocast():
+                _, micro_loss = self._forward(x, y)
+            assert micro_loss is not None
+            (micro_loss / train.accumulation).backward()
+            loss += micro_loss.detach() / train.accumulation
+        norm = clip_grad_norm_(self.model.parameters(), train.grad_clip or math.inf)
+        self._check_finite(float(loss), float(norm))
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.progress.step += 1
+        return Stepped(self.progress.step, float(loss), rate, float(norm), self._seconds())
+
+    def _check_finite(self, loss: float, norm: float) -> None:
+        if math.isfinite(loss) and math.isfinite(norm):
+            return
+        self.optimizer.zero_grad(set_to_none=True)
+        what = f"loss {loss}" if not math.isfinite(loss) else f"gradient norm {norm}"
+        saved = self.run.pointer("latest")
+        good = f"the last good step is {saved}" if saved is not None else "nothing was saved yet"
+        raise DivergenceError(
+            f"{what} at step {self.progress.step}: stopped before the update, {good}; "
+            f"try --learning_rate {self.train.learning_rate / 3:.2g}"
+        )
+
+    def _batch(self, split: str, number: int, stream: str = "train") -> tuple[Tensor, Tensor]:
+        x, y = self.data.get_batch(
+            split,
+            number,
+            batch_size=self.train.batch_size,
+            block_size=min(self.train.block_size, len(self.data.ids(split)) - 1),
+            seed=self.train.seed,
+            stream=stream,
+        )
+        return x.to(self.runtime.device), y.to(self.runtime.device)
+
+    def _probe(self) -> tuple[Tensor, Tensor]:
+        return micro_batches(*self._batch("train", 0), self.train.accumulation)[0]
+
+    def _evaluation_due(self) -> bool:
+        return self.progress.step % self.train.eval_interval == 0 or self._ended() is not None
+
+    def _ended(self) -> str | None:
+        if self.progress.step >= self.train.max_iters:
+            return "done"
+        patience = self.train.patience
+        return "patience" if patience and self.progress.evaluations_without_gain >= patience else None
+
+    def _evaluate(self) -> Iterator[Event]:
+        progress = self.progress
+        splits = [split for split in ("train", "val") if len(self.data.ids(split)) > 1]
+        losses = estimate_loss(
+            self.model,
+            lambda split, k: self._batch(split, k, stream="estimate"),
+            self.train.eval_iters,
+            splits,
+            self.runtime,
+        )
+        dev = None
+        if len(self.data.ids("dev")) > 1:
+            dev = split_loss(self.model, self.data, "dev", self.runtime, DEV_TOKENS).nats_per_token
+        best = dev is not None and dev < progress.best_dev
+        progress.evaluated_at = progress.step
+        if dev is not None:
+            progress.best_dev = min(dev, progress.best_dev)
+            progress.evaluations_without_gain = 0 if best else progress.evaluations_without_gain + 1
+        val = losses.get("val")
+        below = tuple(name for name, nats in self.rungs.items() if val is not None and val < nats)
+        yield Evaluated(progress.step, losses["train"], val, dev, best, below, self._seconds())
+        sampling = SamplingConfig(max_new_tokens=SAMPLE_TOKENS, seed=self.train.seed)
+        yield Sampled(progress.step, "".join(stream_text(self.model, self.tokenizer, "", sampling)))
+        if best and progress.step:
+            yield from self._save()
+            self.run.point("best", progress.step)
+
+    def _save(self) -> Iterator[Event]:
+        progress = self.progress
+        if not progress.step or self.run.pointer("latest") == progress.step:
+            return
+        state = {**vars(progress), "seconds": self._seconds()}
+        path = save_checkpoint(
+            self.run,
+            progress.step,
+            self.model,
+            state=state,
+            optimizer=optimizer_tensors(self.optimizer, self.model),
+        )
+        prune(self.run, self.train.keep)
+        yield Saved(progress.step, path.name)
+
+    def _seconds(self) -> float:
+        return self.progress.seconds + time.perf_counter() - self._begun
+
+    def _started(self) -> Started:
+        train_tokens = len(self.data.ids("train"))
+        return Started(
+            step=self.progress.step,
+            run=str(self.run.path),
+            model=self.model.kind,
+            parameters=self.model.num_parameters(),
+            max_iters=self.train.max_iters,
+            tokens_per_step=self.train.batch_size * self.train.block_size,
+            train_tokens=train_tokens,
+            characters_per_token=self.data.meta.characters["train"] / max(1, train_tokens),
+            device=self.runtime.device_name,
+            expected_first_loss=expected_first_loss(self.model, self.initialisation),
+            rungs=self.rungs,
+        )

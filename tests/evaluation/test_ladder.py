@@ -1,0 +1,58 @@
+"""Rungs in order, on one text, and no comparison of different texts."""
+
+import math
+
+import pytest
+
+from clearhead import api
+from clearhead.errors import ConfigError
+from clearhead.evaluation.ladder import join_ladders
+
+
+def test_counted_rungs_of_a_text(poem):
+    ladder = api.ladder(poem)
+    assert [rung.name for rung in ladder.rungs] == ["uniform", "unigram", "bigram", "ngram"]
+    losses = [rung.bits_per_char for rung in ladder.rungs]
+    assert losses == sorted(losses, reverse=True)
+    text = poem.read_text()
+    assert ladder["uniform"].nats_per_token == pytest.approx(math.log(len(set(text[: int(0.9 * 0.98 * len(text))]))))
+    assert ladder.val_characters == len(text) - int(0.9 * len(text))
+    assert ladder["ngram"].nats_per_token < 0.5, "the poem repeats; an n-gram knows it by heart"
+
+
+def test_different_texts_are_not_compared(poem, tmp_path):
+    other = tmp_path / "other.txt"
+    other.write_text(poem.read_text().upper(), encoding="utf-8")
+    with pytest.raises(ConfigError, match="different validation texts"):
+        join_ladders([api.ladder(poem), api.ladder(other)])
+
+
+def test_tokenizers_are_compared_in_bits_per_character(poem):
+    ladder = join_ladders([api.ladder(poem), api.ladder(poem, tokenizer="byte"), api.ladder(poem, tokenizer="word")])
+    uniform = {rung.tokenizer: rung for rung in ladder.rungs if rung.name == "uniform"}
+    assert set(uniform) == {"char", "byte", "word"}
+    assert uniform["byte"].nats_per_token == pytest.approx(math.log(256))
+    bits = [rung.bits_per_char for rung in ladder.rungs]
+    assert bits == sorted(bits, reverse=True)
+
+
+def test_a_text_too_short_to_hold_any_back_is_judged_on_itself(tmp_path):
+    path = tmp_path / "tiny.txt"
+    path.write_text("I love dogs\nI love cats\nDogs and cats are pets", encoding="utf-8")
+    ladder = api.ladder(path)
+    assert ladder.split == "train"
+    assert ladder["ngram"].nats_per_token < ladder["unigram"].nats_per_token
+
+
+def test_the_known_figures_of_tiny_shakespeare(shakespeare):
+    """Bigram counts 2.49, interpolated modified Kneser-Ney at most 1.520 nats per character on the full split."""
+    ladder = api.ladder(shakespeare)
+    assert ladder["uniform"].nats_per_token == pytest.approx(math.log(65))
+    assert ladder["bigram"].nats_per_token == pytest.approx(2.49, abs=0.02)
+    assert ladder["ngram"].nats_per_token <= 1.520
+    assert ladder.val_characters == 111_540
+
+
+def test_names_are_documents(names):
+    ladder = api.ladder(names, lines=True)
+    assert ladder["ngram"].bits_per_char < ladder["bigram"].bits_per_char < ladder["unigram"].bits_per_char
