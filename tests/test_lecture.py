@@ -65,7 +65,7 @@ def test_scores_are_divided_by_the_root_of_the_head_size():
     x = torch.randn(4, 256, 64, generator=torch.Generator().manual_seed(1))
     scores = attention.head(0)(x).scores
     off_diagonal = scores[:, torch.tril(torch.ones(256, 256), -1).bool()]
-    assert float(off_diagonal.var()) == pytest.approx(1, abs=0.05)
+    assert off_diagonal.var().item() == pytest.approx(1, abs=0.05)
 
 
 def test_the_bigram_approaches_the_frequencies_and_sees_one_token_only():

@@ -65,9 +65,12 @@ class Run:
         """The tokens of the run's text; CorpusError when the text has changed or is gone."""
         return open_data(self.directory, self.tokenizer)
 
-    def stream(self, prompt: str = "", **settings: Any) -> Iterator[str]:
-        """Text as it is written, in pieces that never split a character. Settings as in `SamplingConfig`."""
-        return stream_text(self.model, self.tokenizer, prompt, SamplingConfig(**settings))
+    def stream(self, prompt: str = "", *, row: int = 0, **settings: Any) -> Iterator[str]:
+        """Sample number `row` as it is written, in pieces that never split a character.
+
+        Settings as in `SamplingConfig`.
+        """
+        return stream_text(self.model, self.tokenizer, prompt, SamplingConfig(**settings), row)
 
     def generate(self, prompt: str = "", **settings: Any) -> str:
         """The text that follows a prompt, without it; the first of `num_samples`. Same seed, same text."""

@@ -127,9 +127,8 @@ def test_a_sample_is_the_same_alone_and_among_others():
     assert texts == ["".join(stream_text(model, CHAR, "he", sampling, row=row)) for row in range(4)]
     assert len(set(texts)) == 4
     assert not any("d" in text for text in texts)
-    assert texts[:2] == generate_samples(
-        model, CHAR, "he", SamplingConfig(max_new_tokens=20, num_samples=2, stop=("lo", "d"))
-    )
+    fewer = SamplingConfig(max_new_tokens=20, num_samples=2, stop=("lo", "d"))
+    assert texts[:2] == generate_samples(model, CHAR, "he", fewer)
 
 
 def test_a_stop_ends_the_work_too():

@@ -71,6 +71,6 @@ def stacked(lecture: LectureGPT) -> dict[str, Tensor]:
             state[name.replace(".net.0.", ".ffwd.up.").replace(".net.2.", ".ffwd.proj.")] = tensor
     for i, block in enumerate(lecture.blocks):
         heads = list(block.get_submodule("sa.heads").children())
-        parts = [head.get_parameter(f"{part}.weight") for part in ("query", "key", "value") for head in heads]
-        state[f"blocks.{i}.sa.qkv.weight"] = torch.cat(parts).detach()
+        parts = [head.get_parameter(f"{part}.weight").data for part in ("query", "key", "value") for head in heads]
+        state[f"blocks.{i}.sa.qkv.weight"] = torch.cat(parts)
     return state

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from clearhead.errors import ConfigError
 from clearhead.models.gpt import Block, FeedForward, GPTLanguageModel, build_norm
 from clearhead.registry import resolve
 
-SMALL = {"vocab_size": 13, "block_size": 8, "n_embd": 16, "n_head": 2, "n_layer": 2}
+SMALL: dict[str, Any] = {"vocab_size": 13, "block_size": 8, "n_embd": 16, "n_head": 2, "n_layer": 2}
 
 
 def gpt(**options) -> GPTLanguageModel:
@@ -42,7 +43,7 @@ def test_the_lectures_names():
         "ln_f",
         "lm_head",
     }
-    assert [name for name, _ in model.blocks[0].named_children()] == ["ln1", "sa", "ln2", "ffwd"]
+    assert [name for name, _ in model.get_submodule("blocks.0").named_children()] == ["ln1", "sa", "ln2", "ffwd"]
     assert isinstance(model.blocks[0], Block)
     assert not hasattr(gpt(positions="rope"), "position_embedding_table")
     assert resolve("models", GPTLanguageModel.kind) is GPTLanguageModel
@@ -95,7 +96,7 @@ def test_norms_are_their_formulas():
 def test_token_embeddings_are_scaled_and_positions_are_not():
     model, scaled = gpt(positions="learned"), gpt(positions="learned", scale_embedding=True)
     idx = torch.tensor([[1, 2, 3]])
-    token, position = model.token_embedding_table(idx), model.get_submodule("position_embedding_table").weight[:3]
+    token, position = model.token_embedding_table(idx), model.get_parameter("position_embedding_table.weight")[:3]
     torch.testing.assert_close(model.embed(idx), token + position)
     torch.testing.assert_close(scaled.embed(idx), token * 4 + position)
     torch.testing.assert_close(model.embed(idx[:, :1], torch.tensor([2])), token[:, :1] + position[2])

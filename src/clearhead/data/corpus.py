@@ -1,8 +1,9 @@
 """A text divided into what is learned from, what decides, and what only judges; with fingerprints."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 
 from clearhead.config import DEV_FRACTION, MIN_SPLIT_CHARACTERS, VAL_FRACTION, DataConfig, TokenizerConfig
@@ -55,7 +56,9 @@ def split(source: Source) -> Corpus:
     whole documents, by a hash of their text, so that equal documents share a split. A split that would be shorter
     than 50 characters is not made, and a notice says so.
     """
-    by = _by_document if len(source.documents) >= MANY_DOCUMENTS else _by_position
+    by = _by_position
+    if len(source.documents) >= MANY_DOCUMENTS:
+        by = partial(_by_document, ranks={document: _rank(document) for document in set(source.documents)})
     notices = list(source.notices)
     train, val = by(source.documents, VAL_FRACTION)
     if not val:
@@ -96,19 +99,22 @@ def _by_position(documents: Sequence[str], fraction: float) -> tuple[tuple[str, 
     return tuple(document[:cut] for document, cut in zip(documents, cuts, strict=True)), last
 
 
-def _by_document(documents: Sequence[str], fraction: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(the others, those first by hash that make up the fraction), in their order; equal ones stay together.
+def _by_document(
+    documents: Sequence[str], fraction: float, ranks: Mapping[str, bytes]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(the others, those of lowest rank that make up the fraction), in their order; equal ones stay together.
 
     A document larger than the whole share stays in training, or a single long one could swallow it.
     """
     share = fraction * sum(map(len, documents))
-    ranked = sorted((_rank(document), i) for i, document in enumerate(documents))
+    ranked = sorted(range(len(documents)), key=lambda i: ranks[documents[i]])
     held: set[int] = set()
     characters = 0
-    for _, group in groupby(ranked, key=lambda entry: entry[0]):
-        indices = [i for _, i in group]
-        size = sum(len(documents[i]) for i in indices)
-        if characters < share and size <= share:
+    for document, group in groupby(ranked, key=documents.__getitem__):
+        if characters >= share:
+            break
+        indices = list(group)
+        if (size := len(document) * len(indices)) <= share:
             held.update(indices)
             characters += size
     if characters < MIN_SPLIT_CHARACTERS:
@@ -118,12 +124,12 @@ def _by_document(documents: Sequence[str], fraction: float) -> tuple[tuple[str, 
 
 
 def _rank(document: str) -> bytes:
-    return hashlib.sha256(SPLIT_SEED.to_bytes(8, "big") + _digest(document)).digest()
+    return _digest(document, SPLIT_SEED.to_bytes(8, "big"))
 
 
-def _digest(document: str) -> bytes:
-    """SHA-256 of the UTF-8 bytes, taken in pieces: a large text is not copied whole."""
-    sha = hashlib.sha256()
+def _digest(document: str, prefix: bytes = b"") -> bytes:
+    """SHA-256 of the prefix and the UTF-8 bytes, taken in pieces: a large text is not copied whole."""
+    sha = hashlib.sha256(prefix)
     for start in range(0, len(document), _CHUNK):
         sha.update(document[start : start + _CHUNK].encode("utf-8", "surrogatepass"))
     return sha.digest()

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from clearhead.data.tokens import TokenDataset
@@ -72,6 +72,11 @@ def counted_rungs(data: TokenDataset, tokenizer: Tokenizer) -> Iterator[Rung]:
     yield score_rung("unigram", ngram.to_order(1), data, tokenizer, seconds / max(1, ngram.order))
     yield _bigram(data, tokenizer, ngram)
     yield score_rung("ngram", ngram, data, tokenizer, seconds, note=note)
+
+
+def losses_by_rung(rungs: Sequence[Rung]) -> dict[str, float]:
+    """Nats per token by rung: what a training curve is held against."""
+    return {rung.name: rung.nats_per_token for rung in rungs}
 
 
 def fit_ngram(data: TokenDataset, tokenizer: Tokenizer, order: int | None = None) -> NgramLanguageModel:

@@ -6,6 +6,7 @@ what it sees of a longer context, with a cache and without.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -41,6 +42,11 @@ class Decoder:
     start: int = field(default=0, init=False)
     seen: int = field(default=0, init=False)
 
+    @cached_property
+    def device(self) -> torch.device:
+        """Where the model lives, looked up once."""
+        return self.model.device
+
     @torch.no_grad()
     def logits(self, context: Tensor) -> Tensor:
         """Logits (B, V) on the CPU after context (B, n), which continues the one before; n at least 1."""
@@ -61,7 +67,7 @@ class Decoder:
         if training:
             self.model.eval()
         try:
-            return self.model(idx.to(self.model.device), cache=self.cache).logits[:, -1].cpu()
+            return self.model(idx.to(self.device), cache=self.cache).logits[:, -1].cpu()
         finally:
             if training:
                 self.model.train()

@@ -149,11 +149,11 @@ class MultiHeadAttention(nn.Module):
         """What the heads say, projected: (B, T, C) -> (B, T, C)."""
         B, T, C = x.shape
         q, k, v = self.qkv(x).view(B, T, 3, self.n_head, self.head_size).unbind(2)  # (B, T, nh, hs) each
-        positions = memory.span.positions if memory else None
+        positions = None if memory is None else memory.span.positions
         q, k = self.placed(q, self.q_norm, positions), self.placed(k, self.k_norm, positions)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, nh, T, hs)
         mask, causal = None, True
-        if memory:
+        if memory is not None:
             (k, v), mask, causal = memory.extend(k, v), memory.span.mask, memory.span.causal
         p = self.dropout.p if self.training else 0.0
         # Norm and rotation leave float32 under autocast; values, or the cache, say what the product runs in.

@@ -22,18 +22,18 @@ Float64 = npt.NDArray[np.float64]
 def discounts(counts: Int32) -> Float64:
     """What is taken from a count of 0, 1, 2, and 3 or more: (4,), from the counts of counts n1 .. n4.
 
-    D(i) = i - (i + 1) Y n(i+1) / n(i) with Y = n1 / (n1 + 2 n2) (Chen & Goodman 1999, equation 26). Where small or odd
-    texts leave one without an estimate in 0 < D(i) <= i, it is i / 2, as KenLM has it.
+    D(i) = i - (i + 1) Y n(i+1) / n(i) with Y = n1 / (n1 + 2 n2) (Chen & Goodman 1999, equation 26). Small or odd
+    texts may lack one of the counts in it, or leave it outside 0 < D(i) <= i; it is i / 2 then, as KenLM has it.
 
     >>> discounts(np.array([1, 1, 1, 1, 2, 2, 3, 4])).tolist()
     [0.0, 0.5, 1.25, 1.0]
     """
     n = [int(np.count_nonzero(counts == i)) for i in range(5)]
     taken = np.arange(4) / 2
-    y = n[1] / max(1, n[1] + 2 * n[2])
     for i in range(1, 4):
-        if n[i] and n[i + 1] and 0 < (estimate := i - (i + 1) * y * n[i + 1] / n[i]) <= i:
-            taken[i] = estimate
+        if n[1] and n[2] and n[i] and n[i + 1]:
+            estimate = i - (i + 1) * n[1] / (n[1] + 2 * n[2]) * n[i + 1] / n[i]
+            taken[i] = estimate if 0 < estimate <= i else i / 2
     return taken
 
 

@@ -49,7 +49,7 @@ class Windows:
         10
         """
         width = 1
-        while max(1, self.contexts) * self.base ** (width + 1) < 1 << 63:
+        while max(1, int(self.contexts)) * int(self.base) ** (width + 1) < 1 << 63:  # Python ints do not overflow
             width += 1
         return width
 

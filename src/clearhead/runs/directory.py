@@ -183,12 +183,15 @@ def is_run(path: Path) -> bool:
 
 
 def find_run(run: str | Path | None, out: Path) -> RunDirectory:
-    """A run by its path or its name in `out`; the newest when none is named. CheckpointError without one."""
+    """A run by its path or its name in `out`; the newest with a checkpoint when none is named.
+
+    CheckpointError when there is none.
+    """
     runs = all_runs(out)
     if run is None:
         if not runs:
             raise CheckpointError(f"no run in {out}; make one with: clearhead train, or name a run's folder")
-        return runs[-1]
+        return next((found for found in reversed(runs) if found.steps()), runs[-1])
     for path in (Path(run), out / run):
         if is_run(path):
             return RunDirectory(path)

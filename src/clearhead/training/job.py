@@ -18,7 +18,7 @@ from clearhead.data.corpus import read_corpus
 from clearhead.data.prepare import Prepared, prepare, retokenise
 from clearhead.data.tokens import TokenDataset
 from clearhead.errors import CheckpointError, ConfigError
-from clearhead.evaluation.ladder import Rung, counted_rungs, fit_ngram
+from clearhead.evaluation.ladder import Rung, counted_rungs, fit_ngram, losses_by_rung
 from clearhead.files import write_atomic
 from clearhead.initialise import default_name, initialise
 from clearhead.models.base import LanguageModel
@@ -86,8 +86,16 @@ def new_job(
     if isinstance(model, NgramLanguageModel):
         save_checkpoint(run, 0, model, state={})
     else:
-        losses = {rung.name: rung.nats_per_token for rung in rungs}
-        trainer = Trainer(config, model, prepared.tokenizer, prepared.data, run, runtime, losses)
+        trainer = Trainer(
+            config=config,
+            model=model,
+            tokenizer=prepared.tokenizer,
+            data=prepared.data,
+            run=run,
+            runtime=runtime,
+            initialisation=config.init,
+            rungs=losses_by_rung(rungs),
+        )
     return Job(run, trainer, rungs, [*prepared.corpus.notices, *notices])
 
 
@@ -105,8 +113,16 @@ def resume_job(run: RunDirectory) -> Job:
         )
     data = open_data(run, tokenizer)
     rungs = list(counted_rungs(data, tokenizer))
-    losses = {rung.name: rung.nats_per_token for rung in rungs}
-    trainer = Trainer(config, checkpoint.model, tokenizer, data, run, choose_runtime(config.train), losses)
+    trainer = Trainer(
+        config=config,
+        model=checkpoint.model,
+        tokenizer=tokenizer,
+        data=data,
+        run=run,
+        runtime=choose_runtime(config.train),
+        initialisation=config.init,
+        rungs=losses_by_rung(rungs),
+    )
     trainer.restore(checkpoint)
     _take_back_events(run, checkpoint.step, trainer.progress.evaluated_at)
     return Job(run, trainer, rungs, passed_over)
