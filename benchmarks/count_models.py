@@ -47,9 +47,9 @@ def encode(path: Path) -> tuple[Ids, int]:
 
 def measure(ids: Ids, vocab_size: int, lmplz: Path | None) -> dict[str, Any]:
     """All figures by name."""
-    cut = len(ids) - round(len(ids) * VAL_FRACTION)
+    cut = int(len(ids) * (1 - VAL_FRACTION))
     train, val = ids[:cut], ids[cut:]
-    dev = round(cut * DEV_FRACTION)
+    dev = int(cut * DEV_FRACTION)
     whole = time.perf_counter()
     fit_seconds = {}
     for order in ORDERS:

@@ -90,7 +90,7 @@ class Soak:
             env=environment(self.env),
         )
         try:
-            _, told = process.communicate(timeout=self.random.uniform(0.3, 1.0) * self.seconds)
+            _, told = process.communicate(timeout=self.random.uniform(0.15, 1.0) * self.seconds)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()

@@ -40,9 +40,7 @@ def storing(target: Path) -> Iterator[None]:
 def _free_space(target: Path) -> str:
     with suppress(OSError):
         existing = next(p for p in (target, *target.absolute().parents) if p.exists())
-        return (
-            f" ({shutil.disk_usage(existing).free / 1e6:,.0f} MB free there); make room or choose another folder"
-        )
+        return f" ({shutil.disk_usage(existing).free / 1e6:,.0f} MB free there); make room or choose another folder"
     return "; choose another folder"
 
 

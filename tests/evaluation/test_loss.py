@@ -1,6 +1,7 @@
 """The estimate and the full split, against the lecture's numbers and against slow twins."""
 
 import math
+from string import ascii_letters
 
 import numpy as np
 import pytest
@@ -90,7 +91,9 @@ def test_the_beginning_of_a_split(data):
     model = BigramLanguageModel.from_counts(data.ids("train"), data.meta.vocab_size, 1.0)
     part = split_loss(model, data, "train", max_tokens=100)
     assert part.tokens >= 100
-    assert part.characters == pytest.approx(data.meta.characters["train"] * part.tokens / (len(data.ids("train")) - 1), abs=1)
+    assert part.characters == pytest.approx(
+        data.meta.characters["train"] * part.tokens / (len(data.ids("train")) - 1), abs=1
+    )
 
 
 def test_hiding_a_character_costs_21_bits(tmp_path):
@@ -106,7 +109,7 @@ def test_hiding_a_character_costs_21_bits(tmp_path):
 
 def test_separators_cost_bits_but_add_no_characters(tmp_path):
     path = tmp_path / "names.txt"
-    path.write_text("".join(f"{a}{b}{a}\n" for a in "abcdefgh" for b in "ABCDEFGHIJKLMNOPQRSTUVWXYZklmnopqrstuvwx"), encoding="utf-8")
+    path.write_text("".join(f"{a}{b}{a}\n" for a in "abcdefgh" for b in ascii_letters), encoding="utf-8")
     config = RunConfig(data=DataConfig(lines=True), tokenizer=TokenizerConfig())
     data = prepare(config, [str(path)]).data
     documents = data.meta.characters["val"] // 3

@@ -218,6 +218,16 @@ def test_state_survives_a_file_and_gives_equal_logits() -> None:
     assert torch.equal(NgramLanguageModel.restore(lower.to_config(), lower.state_dict())(idx).logits, lower(idx).logits)
 
 
+def test_loading_a_state_replaces_all_that_was_known() -> None:
+    other = NgramLanguageModel.fit(random_stream(200, documents=False, seed=3), V, 3)
+    both = torch.nn.ModuleList([NgramLanguageModel(3, V), NgramLanguageModel(3, V)])
+    ours = NgramLanguageModel.fit(random_stream(200, documents=False), V, 3)
+    both.load_state_dict(torch.nn.ModuleList([ours, other]).state_dict())
+    idx = torch.randint(0, V, (4, 8), generator=torch.Generator().manual_seed(2))
+    assert torch.equal(both[0](idx).logits, ours(idx).logits)
+    assert torch.equal(both[1](idx).logits, other(idx).logits)
+
+
 def broken(name: str, tensor: Tensor | None) -> dict[str, Tensor]:
     state = NgramLanguageModel.fit(random_stream(100, documents=False), V, 3).state_dict()
     tensors = {key: value.clone() for key, value in state.items() if key != name}

@@ -46,6 +46,7 @@ def parse(record: type[Record], verb: str, argv: Sequence[str], default: Record 
         flag = unknown[0].split("=")[0]
         hint = did_you_mean(flag, flags(default or record)) if flag.startswith("-") else f"see clearhead {verb} --help"
         raise ConfigError(f"unknown argument '{flag}': {hint}")
+    assert parsed is not None
     return parsed
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from clearhead.data.tokens import TokenDataset
 from clearhead.errors import ConfigError
-from clearhead.evaluation.loss import measured, split_loss
+from clearhead.evaluation.loss import FULL_PRECISION, measured, split_loss
 from clearhead.models.base import LanguageModel
 from clearhead.models.bigram import BigramLanguageModel
 from clearhead.models.ngram import NgramLanguageModel, choose_order
@@ -116,12 +116,12 @@ def score_rung(
     tokenizer: Tokenizer,
     fit_seconds: float | None,
     *,
-    runtime: Runtime | None = None,
+    runtime: Runtime = FULL_PRECISION,
     run: str | None = None,
     note: str = "",
 ) -> Rung:
     """A model's rung: its loss over the whole split that the ladder is measured on."""
-    loss = split_loss(model, data, score_split(data), *(() if runtime is None else (runtime,)))
+    loss = split_loss(model, data, score_split(data), runtime)
     return Rung(
         name=name,
         bits_per_char=loss.bits_per_char,

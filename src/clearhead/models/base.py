@@ -4,6 +4,7 @@ Shapes: B rows, T positions, V vocabulary.
 """
 
 from abc import ABC, abstractmethod
+from itertools import chain
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
@@ -115,6 +116,5 @@ class LanguageModel(nn.Module, ABC):
     @property
     def device(self) -> torch.device:
         """Where the weights live."""
-        for tensor in (*self.parameters(), *self.buffers()):
-            return tensor.device
-        return torch.device("cpu")
+        first = next(chain(self.parameters(), self.buffers()), None)
+        return torch.device("cpu") if first is None else first.device

@@ -75,7 +75,7 @@ def levels_from_arrays(arrays: dict[str, npt.NDArray[Any]], vocab_size: int, ord
             raise _broken(f"level {k} has other types than 64 and 32 bit integers in one dimension")
         if raw.shape != keys.shape or continuation.shape != (keys.shape if k < order else (0,)):
             raise _broken(f"level {k} has {keys.shape} keys, {raw.shape} and {continuation.shape} counts")
-        if len(keys) and not (keys[0] >= 0 and keys[-1] < contexts * vocab_size and np.all(np.diff(keys) > 0)):
+        if len(keys) and not (keys[0] >= 0 and keys[-1] < contexts * vocab_size and np.all(keys[1:] > keys[:-1])):
             raise _broken(f"the keys of level {k} do not ascend within their {contexts} contexts")
         if min(raw.min(initial=1), continuation.min(initial=1)) < (k > 1):
             raise _broken(f"level {k} has counts below {int(k > 1)}")

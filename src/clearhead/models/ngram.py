@@ -3,7 +3,7 @@
 Shapes: B rows, T positions, L positions with their history, V vocabulary. All work is numpy's, in main memory.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,7 +16,7 @@ from clearhead.models.counting import MAX_BYTES, Level, check_ids, count_levels,
 from clearhead.models.kneser_ney import Estimate, Float64
 from clearhead.models.windows import Ids, Int64
 
-ROW_CELLS = 1 << 22
+ROW_CELLS = 1 << 20
 """Probabilities worked on in one go: bounds the memory of a forward pass beside its logits."""
 SCORED = 1 << 18
 """Tokens scored in one go."""
@@ -131,7 +131,7 @@ class NgramLanguageModel(LanguageModel):
     def _unigram(self) -> tuple[Float64, Float64]:
         """Probabilities (V,) of tokens by the order 1, and as the floor of higher orders."""
         rows = np.full((2, self.vocab_size), 1 / self.vocab_size)
-        for row, estimate in enumerate((self.tops[0], [*self.lowers, *self.tops][0])):
+        for row, estimate in enumerate((self.tops[0], self.lowers[0] if self.lowers else self.tops[0])):
             estimate.interpolate_rows(rows, np.array([row]), np.array([0]))
         return rows[0], rows[1]
 
@@ -185,16 +185,14 @@ class NgramLanguageModel(LanguageModel):
         """A model of that shape that knows no text."""
         return cls(**config)
 
-    @classmethod
-    def restore(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
-        """The model of a checkpoint; CheckpointError when its tables contradict themselves or the config."""
-        model = cls.from_config(config)
-        arrays = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}
-        model._hold(levels_from_arrays(arrays, model.vocab_size, model.order))
-        return model
+    def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any, **kwargs: Any) -> None:
+        """Take over the tables of a checkpoint; CheckpointError when they contradict themselves or the order."""
+        mine = {name: tensor for name, tensor in state_dict.items() if name.startswith(prefix)}
+        arrays = {name.removeprefix(prefix): tensor.cpu().numpy() for name, tensor in mine.items()}
+        self._hold(levels_from_arrays(arrays, self.vocab_size, self.order))
 
     def num_parameters(self) -> int:
-        """The number of n-grams with a count."""
+        """The number of n-grams in the tables, over all lengths."""
         return sum(len(level) for level in self.levels)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:

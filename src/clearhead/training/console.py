@@ -102,19 +102,21 @@ class PlainConsole:
         self.passed.update(event.below)
 
     def _judge_first_loss(self, event: Evaluated) -> None:
-        uniform = self.started.rungs.get("uniform") if self.started else None
+        """Hold the loss before the first step against ln V, and against what the initialisation should cost."""
+        assert self.started is not None
+        uniform, expected = self.started.rungs.get("uniform"), self.started.expected_first_loss
         first = event.val if event.val is not None else event.train
         if uniform is None:
             return
         if abs(first - uniform) <= FAR_FROM_UNIFORM:
-            self.line(f"first loss {first:.3f}: near ln V = {uniform:.3f}, as a model that knows nothing should be")
-            return
-        why = (
-            "the first weights are already sure of themselves, and wrong; a smaller initialisation starts lower"
-            if first > uniform
-            else "the weights already know something of this text"
-        )
-        self.line(f"first loss {first:.3f} is {first - uniform:+.3f} from ln V = {uniform:.3f}: {why}")
+            why = "as a model that knows nothing should be"
+        elif expected is not None and abs(first - expected) <= FAR_FROM_UNIFORM:
+            why = f"this initialisation is sure of itself before it knows anything, which costs {expected:.3f}"
+        elif first < uniform:
+            why = "the weights already know something of this text"
+        else:
+            why = "the first weights are sure of themselves, and wrong; a smaller initialisation starts lower"
+        self.line(f"first loss {first:.3f} beside ln V = {uniform:.3f}: {why}")
 
     def _finish(self, event: Finished) -> None:
         said = {

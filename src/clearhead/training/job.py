@@ -72,8 +72,8 @@ def new_job(
     prepared = prepare(config, corpus) if init_from is None else _prepare_for(init_from, config, corpus)
     config, notices = _fit_block(config, prepared.data)
     config = replace(config, init=None if init_from else config.init or default_name(config.model, config.preset))
-    rungs = list(counted_rungs(prepared.data, prepared.tokenizer))
     model = _fresh_model(config, prepared) if init_from is None else _weights_of(init_from, config)
+    rungs = list(counted_rungs(prepared.data, prepared.tokenizer))
     run = create_run(
         out,
         name or f"{_file_name(prepared.corpus.name)}-{config.model}",
@@ -82,21 +82,12 @@ def new_job(
         corpus=corpus_record(prepared.corpus),
         environment=environment(),
     )
-    trainer = None
+    notices = [*prepared.corpus.notices, *notices]
     if isinstance(model, NgramLanguageModel):
         save_checkpoint(run, 0, model, state={})
-    else:
-        trainer = Trainer(
-            config=config,
-            model=model,
-            tokenizer=prepared.tokenizer,
-            data=prepared.data,
-            run=run,
-            runtime=runtime,
-            initialisation=config.init,
-            rungs=losses_by_rung(rungs),
-        )
-    return Job(run, trainer, rungs, [*prepared.corpus.notices, *notices])
+        return Job(run, None, rungs, notices)
+    trainer = Trainer(config, model, prepared.tokenizer, prepared.data, run, runtime, losses_by_rung(rungs))
+    return Job(run, trainer, rungs, notices)
 
 
 def resume_job(run: RunDirectory) -> Job:
@@ -113,16 +104,8 @@ def resume_job(run: RunDirectory) -> Job:
         )
     data = open_data(run, tokenizer)
     rungs = list(counted_rungs(data, tokenizer))
-    trainer = Trainer(
-        config=config,
-        model=checkpoint.model,
-        tokenizer=tokenizer,
-        data=data,
-        run=run,
-        runtime=choose_runtime(config.train),
-        initialisation=config.init,
-        rungs=losses_by_rung(rungs),
-    )
+    runtime = choose_runtime(config.train)
+    trainer = Trainer(config, checkpoint.model, tokenizer, data, run, runtime, losses_by_rung(rungs))
     trainer.restore(checkpoint)
     _take_back_events(run, checkpoint.step, trainer.progress.evaluated_at)
     return Job(run, trainer, rungs, passed_over)

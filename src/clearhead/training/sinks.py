@@ -2,7 +2,6 @@
 
 import json
 import math
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol, TextIO
@@ -86,9 +85,8 @@ class TensorBoard:
         self.writer.close()
 
 
-def console(stream: TextIO | None = None) -> Sink:
-    """The console for a stream (default: standard output): a bar on a terminal, plain lines elsewhere."""
+def console(stream: TextIO) -> Sink:
+    """The console for a stream: a bar on a terminal, plain lines elsewhere."""
     from clearhead.training.console import BarConsole, PlainConsole
 
-    stream = stream or sys.stdout
     return BarConsole(stream) if stream.isatty() else PlainConsole(stream)

@@ -34,6 +34,8 @@ from clearhead.training.parallel import micro_batches, prepare_forward
 DEV_TOKENS = 1 << 16
 """Dev tokens looked at in each evaluation, at most."""
 SAMPLE_TOKENS = 120
+A_TRIFLE = 1e-3
+"""Nats: less than this below a rung is not below it."""
 
 
 @dataclass
@@ -58,8 +60,6 @@ class Trainer:
     data: TokenDataset
     run: RunDirectory
     runtime: Runtime
-    initialisation: str | None = None
-    """The name of the weights' start; None when they come from elsewhere."""
     rungs: dict[str, float] = field(default_factory=dict)
     """Validation loss by counted rung, in nats per token."""
     progress: Progress = field(default_factory=Progress)
@@ -106,7 +106,7 @@ class Trainer:
         rate = learning_rate(step, train)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss = torch.zeros((), device=self.runtime.device)
+        loss = torch.zeros((), device=self.runtime.device, dtype=self.runtime.dtype)
         for micro, (x, y) in enumerate(micro_batches(*self._batch("train", step), train.accumulation)):
             if train.dropout:
                 torch.manual_seed(stream_seed(train.seed, "dropout", step, micro, 0))
@@ -176,7 +176,7 @@ class Trainer:
             progress.best_dev = min(dev, progress.best_dev)
             progress.evaluations_without_gain = 0 if best else progress.evaluations_without_gain + 1
         val = losses.get("val")
-        below = tuple(name for name, nats in self.rungs.items() if val is not None and val < nats)
+        below = tuple(name for name, nats in self.rungs.items() if val is not None and val < nats - A_TRIFLE)
         yield Evaluated(progress.step, losses["train"], val, dev, best, below, self._seconds())
         sampling = SamplingConfig(max_new_tokens=SAMPLE_TOKENS, seed=self.train.seed)
         yield Sampled(progress.step, "".join(stream_text(self.model, self.tokenizer, "", sampling)))
@@ -214,6 +214,6 @@ class Trainer:
             train_tokens=train_tokens,
             characters_per_token=self.data.meta.characters["train"] / max(1, train_tokens),
             device=self.runtime.device_name,
-            expected_first_loss=expected_first_loss(self.model, self.initialisation),
+            expected_first_loss=expected_first_loss(self.model, self.config.init) if self.config.init else None,
             rungs=self.rungs,
         )

@@ -1,0 +1,108 @@
+"""docs/benchmarks.md, written from benchmarks/figures.json: what was measured, with which command, when, on what."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+FIGURES = ROOT / "benchmarks" / "figures.json"
+PAGE = ROOT / "docs" / "benchmarks.md"
+
+HEAD = """\
+# Benchmarks
+
+This page is written by `python benchmarks/run.py` (also `make bench`) from the figures it has just measured, kept in
+`benchmarks/figures.json`; a section that was not measured this time keeps its figures, its date and its machine. Times
+are wall clock. What a figure of loss means is told in [The ladder](ladder.md).
+"""
+
+SECTIONS = {
+    "startup": ("Start-up", "python benchmarks/startup.py", "Medians of fresh processes."),
+    "ladder": (
+        "The counted rungs",
+        "clearhead ladder {corpus}",
+        "The whole command, nothing cached: start, reading, tokens, choice of order, counting, scoring.",
+    ),
+    "tokenizers": (
+        "Tokenizers",
+        "python benchmarks/tokenizers.py FILE",
+        "Megabytes of UTF-8 per second, the best of three; the first row is the lecture's list comprehension.",
+    ),
+    "train": (
+        "Training with the default settings",
+        "clearhead train {corpus}",
+        "One run; the loss is that of its best checkpoint over the full validation split.",
+    ),
+    "generate": (
+        "Generation",
+        "clearhead generate --max_new_tokens 1000",
+        "Tokens per second of the run above, by `Run.samples`, the best of three.",
+    ),
+    "nanogpt": (
+        "Steps beside nanoGPT",
+        "python benchmarks/step_throughput.py --nanogpt PATH --corpus FILE --train",
+        "4 layers, 4 heads, 128 wide, block 64, batch 12, dropout 0, AdamW. Same weights, batches and updates on both "
+        "sides, so the last losses must agree; `ratio` is ours over theirs, below 1 is faster. Then whole runs in "
+        "processes of their own, each model scored on the same full validation split.",
+    ),
+    "soak": (
+        "Killed and resumed",
+        "python benchmarks/soak.py",
+        "Runs killed with SIGKILL at random moments and resumed until done; `differing` counts those whose last "
+        "weights or moments are not, bit for bit, those of an uninterrupted run.",
+    ),
+}
+"""Name -> title, command, what is measured."""
+
+
+def record(measured: Mapping[str, Any]) -> None:
+    """Merge new sections into the figures and write the page again."""
+    kept = json.loads(FIGURES.read_text(encoding="utf-8")) if FIGURES.exists() else {}
+    figures = {**kept, **measured}
+    FIGURES.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    PAGE.write_text(render(figures), encoding="utf-8")
+
+
+def render(figures: Mapping[str, Any]) -> str:
+    """The page as Markdown."""
+    parts = [HEAD, *(_section(name, figures[name]) for name in SECTIONS if name in figures)]
+    return "\n".join(parts)
+
+
+def _section(name: str, measured: Mapping[str, Any]) -> str:
+    title, command, about = SECTIONS[name]
+    machine, corpus = measured["machine"], measured["corpus"]
+    versions = ", ".join(f"{package} {machine[package]}" for package in ("python", "torch", "numpy", "clearhead"))
+    return (
+        f"## {title}\n\n```sh\n{command.format(corpus=corpus['name'])}\n```\n\n{about}\n\n"
+        f"{_tables(measured['figures'])}\n"
+        f"{measured['date']}, {machine['processor']}, {machine['cores']} cores, {machine['system']}; {versions}; "
+        f"corpus {corpus['name']}, {corpus['characters']:,} characters.\n"
+    )
+
+
+def _tables(figures: Mapping[str, Any]) -> str:
+    """Scalars as a table of two columns; each list of records, or mapping of figures, as one of its own."""
+    scalars = {name: value for name, value in figures.items() if not isinstance(value, list | dict)}
+    parts = [_table(("figure", "value"), scalars.items())] if scalars else []
+    for name, value in figures.items():
+        if isinstance(value, list):
+            parts.append(_table(tuple(value[0]), (row.values() for row in value)))
+        elif isinstance(value, dict):
+            parts.append(f"{_words(name)}:\n\n{_tables(value)}")
+    return "\n".join(parts)
+
+
+def _table(header: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
+    lines = [" | ".join(map(_words, header)), " | ".join("---" for _ in header)]
+    lines += [" | ".join(map(_cell, row)) for row in rows]
+    return "".join(f"| {line} |\n" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else _words(str(value))
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

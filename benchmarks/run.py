@@ -1,0 +1,142 @@
+"""Measure everything that needs nothing but a corpus, and write docs/benchmarks.md.
+
+python benchmarks/run.py [--corpus FILE] [--only startup ladder] [--nanogpt PATH] [--soak MINUTES]
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import page
+import soak
+import startup
+import step_throughput
+from machine import clearhead, facts
+
+import clearhead as package
+import tokenizers
+from clearhead.config import DataConfig
+from clearhead.data.named import DOWNLOADABLE, PYTHON_DOCS, find_local
+from clearhead.data.sources import read_source
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The text that is measured on."""
+
+    name: str
+    argument: str
+    """What the command line is given: a path, or a name."""
+    text: str
+
+
+def find_corpus(asked: Path | None) -> Corpus:
+    """The file that was asked for; else shakespeare where it is at hand, else the text that Python carries."""
+    local = find_local(DOWNLOADABLE["shakespeare"]) if asked is None else asked
+    argument = PYTHON_DOCS if local is None else str(local)
+    source = read_source([argument], DataConfig())
+    name = "shakespeare" if asked is None and local else source.name
+    return Corpus(name, argument, "\n".join(source.documents))
+
+
+class Bench:
+    """The measurements, in a folder of their own with an empty cache."""
+
+    def __init__(self, corpus: Corpus, folder: Path, chosen: argparse.Namespace) -> None:
+        self.corpus, self.folder, self.chosen = corpus, folder, chosen
+        self.run: str | None = None
+
+    def environment(self, name: str) -> dict[str, str]:
+        """An environment whose cache is empty."""
+        return {"CLEARHEAD_CACHE": str(self.folder / f"cache-{name}")}
+
+    def startup(self) -> dict[str, Any]:
+        return startup.measure()
+
+    def ladder(self) -> dict[str, Any]:
+        told, seconds = clearhead("ladder", self.corpus.argument, "--json", env=self.environment("ladder"))
+        columns = ("name", "nats_per_token", "bits_per_char", "parameters", "fit_seconds", "context", "note")
+        rungs = [
+            {c: round(rung[c], 4) if isinstance(rung[c], float) else rung[c] for c in columns}
+            for rung in json.loads(told)["rungs"]
+        ]
+        return {"seconds": round(seconds, 1), "rungs": rungs}
+
+    def tokenizers(self) -> dict[str, Any]:
+        copies = max(1, round(10e6 / len(self.corpus.text)))
+        return {"rates": tokenizers.measure(self.corpus.text * copies, 3)}
+
+    def train(self) -> dict[str, Any]:
+        words = ("train", self.corpus.argument, "--out", str(self.folder / "runs"), "--json")
+        told, seconds = clearhead(*words, env=self.environment("train"))
+        said = json.loads(told)
+        self.run = said["run"]
+        return {
+            "seconds_of_the_command": round(seconds, 1),
+            "seconds_of_training": round(said["seconds"], 1),
+            "steps": said["steps"],
+            "val_nats_per_token": round(said["val_nats_per_token"], 4),
+            "val_bits_per_char": round(said["val_bits_per_char"], 4),
+        }
+
+    def generate(self) -> dict[str, Any]:
+        if self.run is None:
+            self.train()
+        run = package.load(self.run)
+        return {f"{count}_at_once": _tokens_per_second(run, count) for count in (1, 8)}
+
+    def nanogpt(self) -> dict[str, Any]:
+        corpus, checkout = Path(self.corpus.argument), self.chosen.nanogpt
+        figures = step_throughput.side_by_side(corpus, checkout)
+        return {**figures, "end_to_end": step_throughput.end_to_end(corpus, checkout, 2_000)}
+
+    def soak(self) -> dict[str, Any]:
+        return soak.soak(self.chosen.soak, seed=1)
+
+
+def _tokens_per_second(run: "package.Run", count: int, tokens: int = 1_000) -> str:
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        run.samples("", max_new_tokens=tokens, num_samples=count)
+        seconds.append(time.perf_counter() - start)
+    return f"{count * tokens / min(seconds):,.0f} tokens per second"
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure, and write docs/benchmarks.md.")
+    parser.add_argument("--corpus", type=Path, help="a text file (default: shakespeare if at hand, else python-docs)")
+    parser.add_argument("--only", nargs="+", choices=list(page.SECTIONS), help="measure these sections only")
+    parser.add_argument("--nanogpt", type=Path, help="a checkout of nanoGPT, to measure beside it")
+    parser.add_argument("--soak", type=float, default=0.0, help="minutes of kills and resumes")
+    return parser.parse_args()
+
+
+def main() -> int:
+    chosen = parse()
+    corpus = find_corpus(chosen.corpus)
+    missing = {name for name in ("nanogpt", "soak") if not getattr(chosen, name)}
+    if absent := missing.intersection(chosen.only or ()):
+        raise SystemExit(f"--only {absent.pop()} needs the flag of that name")
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(corpus, Path(folder), chosen)
+        for name in chosen.only or [name for name in page.SECTIONS if name not in missing]:
+            print(f"measuring {name} ...", flush=True)
+            measured = {
+                "date": time.strftime("%Y-%m-%d"),
+                "machine": facts(),
+                "corpus": {"name": corpus.name, "characters": len(corpus.text)},
+                "figures": getattr(bench, name)(),
+            }
+            page.record({name: measured})  # after each: a failure later loses nothing
+    print(f"wrote {page.PAGE.relative_to(page.ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
