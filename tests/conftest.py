@@ -35,7 +35,7 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
 
 @pytest.fixture
 def poem(tmp_path: Path) -> Path:
-    """A text of 9,000 characters."""
+    """A text of 9,396 characters."""
     path = tmp_path / "poem.txt"
     path.write_text(POEM * 29, encoding="utf-8")
     return path

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import io
-import re
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -63,15 +63,16 @@ def flags(record: Any) -> list[str]:
 
 
 def _one_line(told: str, verb: str) -> str:
-    """The reason inside what tyro prints as a box."""
-    lines = [re.sub(r"^[\s│]+|[\s│]+$", "", line) for line in told.splitlines()]
-    body = [line for line in lines if line and line[0] not in "╭╰─"]
-    reason = []
-    for line in body:
-        if line.startswith(("Argument helptext", "For full helptext", "Perhaps you meant", "--")):
-            break
-        reason.append(line)
-    return f"{' '.join(reason) or 'the arguments do not fit'}; see clearhead {verb} --help"
+    """The reason inside what tyro prints: a box, or in ASCII a title, a rule and paragraphs between rules."""
+    lines = [line.strip(" │") for line in told.splitlines() if line.strip(" │") and line[0] != "╭"]
+    if len(lines) > 1 and _is_rule(lines[1]):
+        lines = lines[2:]
+    reason = " ".join(itertools.takewhile(lambda line: not _is_rule(line), lines))
+    return f"{reason.rstrip('.') or 'the arguments do not fit'}; see clearhead {verb} --help"
+
+
+def _is_rule(line: str) -> bool:
+    return set(line) <= set("-─╰╯")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

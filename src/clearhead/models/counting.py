@@ -111,21 +111,24 @@ def count_levels(
     if len(ids) >= 1 << 31:
         raise CorpusError(f"{len(ids):,} tokens are too many to count in 32 bits; count a part of the text")
     check_ids(ids, vocab_size)
+    tables = _count_tables(Windows(ids, vocab_size, eot_id), order, max_bytes // BYTES_PER_NGRAM)
+    if eot_id is not None and len(ids) and ids[0] == eot_id:
+        tables[0][1][eot_id] -= 1
+    return _with_continuations(tables, vocab_size, ids[:order], eot_id)
+
+
+def _count_tables(windows: Windows, order: int, room: int) -> list[Table]:
+    """Keys and raw counts of the n-grams of lengths 1 .. order, or of as many lengths as there is room for."""
     tables: list[Table] = []
-    windows = Windows(ids, vocab_size, eot_id)
     while True:
         wanted = min(order - windows.depth, windows.most_digits)
-        room = max_bytes // BYTES_PER_NGRAM - sum(len(keys) for keys, _ in tables)
-        table, width = count_windows(windows, wanted, room)
+        table, width = count_windows(windows, wanted, room - sum(len(keys) for keys, _ in tables))
         more = width == wanted and windows.depth + width < order
         deeper = windows.deeper(table[0], width) if more else None
         tables += reversed(list(split_windows(table, width, windows)))
         if deeper is None:
-            break
+            return tables
         windows = deeper
-    if eot_id is not None and len(ids) and ids[0] == eot_id:
-        tables[0][1][eot_id] -= 1
-    return _with_continuations(tables, vocab_size, ids[:order], eot_id)
 
 
 def _with_continuations(tables: list[Table], vocab_size: int, opening: Ids, eot_id: int | None) -> list[Level]:

@@ -163,7 +163,7 @@ class NgramLanguageModel(LanguageModel):
         first, floor = (row[found[1]] for row in self._unigram())
         by_order = [first]
         for length in range(1, self.order):
-            known = np.flatnonzero(self.tops[length].followed(contexts[length]) & (usable >= length))
+            known = np.flatnonzero(self.tops[length].followed(contexts[length]))
             step = contexts[length][known], found[length + 1][known]
             top = np.where(usable >= length, floor, by_order[-1])
             top[known] = self.tops[length].interpolate(floor[known], *step)

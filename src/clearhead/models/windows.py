@@ -19,6 +19,8 @@ Int32 = npt.NDArray[np.int32]
 Table = tuple[Int64, Int32]
 """Ascending keys (n,) and how often each occurs (n,)."""
 
+_EMPTY: Table = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32)
+
 CHUNK = 1 << 21
 """Positions looked at in one go: bounds the memory that counting needs beside its tables."""
 
@@ -112,15 +114,14 @@ def count_windows(windows: Windows, width: int, room: int) -> tuple[Table, int]:
     """
     tokens = np.arange(1, windows.base if windows.depth == 0 else 1, dtype=np.int64)
     table = tokens * windows.base ** (width - 1), np.zeros(len(tokens), dtype=np.int32)
-    fresh: list[Table] = []
+    fresh = _EMPTY
     for start in range(0, len(windows.ids), CHUNK):
         codes = windows.codes(start, width)
         codes.sort()
-        fresh.append(_runs(codes[np.searchsorted(codes, 0) :]))
-        # Merging when a share of the table has gathered keeps the work near linear and the memory bounded.
-        gathered = sum(len(keys) for keys, _ in fresh)
-        if start + CHUNK >= len(windows.ids) or gathered > max(2 * CHUNK, len(table[0]) // 2):
-            table, fresh = _merge([table, *fresh]), []
+        fresh = _joined(fresh, _runs(codes[np.searchsorted(codes, 0) :]))
+        # The large table waits until an eighth of it has gathered: that keeps the work near linear.
+        if start + CHUNK >= len(windows.ids) or len(fresh[0]) > max(CHUNK, len(table[0]) // 8):
+            table, fresh = _joined(table, fresh), _EMPTY
             while width > 1 and _spelled(table[0], width, windows.base) > room:
                 table, width = _shortened(table, windows.base)[0], width - 1
     return table, width
@@ -137,13 +138,14 @@ def split_windows(table: Table, width: int, windows: Windows) -> Iterator[Table]
         codes, counts = table
         table, first = _shortened(table, base)
         ranks = table[0] if digits == 1 else np.cumsum(table[0] % base != 0, dtype=np.int64) - 1
-        keys = ranks.repeat(np.diff(first, append=len(codes)))
+        parents = ranks.repeat(np.diff(first, append=len(codes)))
+        parents *= windows.vocab_size
         codes %= base
         whole = codes != 0
-        keys *= windows.vocab_size
-        keys += codes
-        keys -= 1
-        yield keys[whole], counts[whole]
+        codes += parents
+        codes -= 1
+        del parents
+        yield codes[whole], counts[whole]
 
 
 def _firsts(ascending: Int64) -> Int64:
@@ -159,15 +161,26 @@ def _runs(ascending: Int64) -> Table:
     return ascending[first], np.diff(first, append=len(ascending)).astype(np.int32)
 
 
-def _merge(tables: list[Table]) -> Table:
-    """One table of several."""
-    keys = np.concatenate([keys for keys, _ in tables])
-    keys.sort()
-    keys = keys[_firsts(keys)]
-    counts = np.zeros(len(keys), dtype=np.int32)
-    for part, part_counts in tables:
-        counts[np.searchsorted(keys, part)] += part_counts
-    return keys, counts
+def _joined(table: Table, other: Table) -> Table:
+    """One table of two: counts add up, new keys are put in between (no sort, and little memory beside the result)."""
+    keys, counts = table
+    at = np.searchsorted(keys, other[0])
+    known = at < len(keys)
+    known[known] = keys[at[known]] == other[0][known]
+    counts[at[known]] += other[1][known]
+    new = ~known
+    places = at[new] + np.arange(np.count_nonzero(new))
+    old = np.ones(len(keys) + len(places), dtype=bool)
+    old[places] = False
+    return _filled(old, keys, other[0][new]), _filled(old, counts, other[1][new])
+
+
+def _filled(where: npt.NDArray[np.bool_], values: npt.NDArray[Any], others: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Values where the mask is true, the others elsewhere, both in order."""
+    result = np.empty(len(where), dtype=values.dtype)
+    result[where] = values
+    result[~where] = others
+    return result
 
 
 def _shortened(table: Table, base: int) -> tuple[Table, Int64]:

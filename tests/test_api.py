@@ -1,0 +1,86 @@
+"""The five lines of Python, and what `import clearhead` costs."""
+
+import subprocess
+import sys
+
+import pytest
+
+import clearhead
+from clearhead.errors import CheckpointError, ConfigError
+
+SMALL = {"n_embd": 16, "n_head": 2, "n_layer": 1, "block_size": 16, "batch_size": 4, "max_iters": 20, "eval_iters": 2}
+
+
+@pytest.fixture
+def run(poem, tmp_path):
+    return clearhead.train(poem, out=tmp_path / "runs", progress=False, **SMALL)
+
+
+def test_train_generate_ladder_load(run, tmp_path):
+    text = run.generate("The wind", max_new_tokens=30)
+    assert len(text) == 30
+    assert text == run.generate("The wind", max_new_tokens=30), "same seed, same text"
+    assert text == "".join(run.stream("The wind", max_new_tokens=30))
+    assert text != run.generate("The wind", max_new_tokens=30, seed=2)
+    assert [rung.name for rung in run.ladder().rungs] == ["uniform", "unigram", "bigram", "ngram", "gpt"]
+    again = clearhead.load(run.path)
+    assert again.generate("The wind", max_new_tokens=30) == text
+    assert clearhead.load(out=tmp_path / "runs").path == run.path
+    assert again.ladder()["gpt"].nats_per_token == pytest.approx(run.ladder()["gpt"].nats_per_token)
+
+
+def test_samples_are_the_same_alone_and_together(run):
+    together = run.samples("The ", num_samples=3, max_new_tokens=20)
+    assert len(set(together)) == 3
+    assert together == ["".join(run.stream("The ", row=row, max_new_tokens=20)) for row in range(3)]
+
+
+@pytest.mark.parametrize("model", ["bigram", "ngram"])
+def test_every_rung_trains_generates_and_is_judged(poem, tmp_path, model):
+    settings = {"max_iters": 50, "eval_iters": 2} if model == "bigram" else {}
+    run = clearhead.train(poem, model=model, out=tmp_path / "runs", progress=False, **settings)
+    assert len(run.generate("The ", max_new_tokens=25)) == 25
+    rungs = run.ladder().rungs
+    assert rungs[-1].run == run.path.name
+    assert rungs[-1].name == model
+    if model == "ngram":
+        assert rungs[-1].nats_per_token == pytest.approx(rungs[-2].nats_per_token)
+
+
+def test_a_run_starts_from_the_weights_of_another(run, poem, tmp_path):
+    further = clearhead.train(
+        poem, out=tmp_path / "runs", init_from=run.path, progress=False, max_iters=5, eval_iters=2, learning_rate=1e-5
+    )
+    first = [e for e in further.directory.read_events() if e["event"] == "evaluated"][0]
+    last = [e for e in run.directory.read_events() if e["event"] == "evaluated"][-1]
+    assert first["dev"] == pytest.approx(last["dev"], abs=1e-6)
+    with pytest.raises(ConfigError, match="n_layer=3 but the weights of .* have n_layer=1"):
+        clearhead.train(poem, out=tmp_path / "runs", init_from=run.path, progress=False, n_layer=3)
+
+
+def test_a_ladder_of_runs_and_texts(run, poem, tmp_path):
+    ladder = clearhead.ladder(poem, run.path)
+    assert {rung.name for rung in ladder.rungs} == {"uniform", "unigram", "bigram", "ngram", "gpt"}
+    assert len(ladder.rungs) == 5, "equal rungs appear once"
+
+
+def test_wrong_input_is_said_plainly(poem, tmp_path):
+    with pytest.raises(ConfigError, match="did you mean 'max_iters'"):
+        clearhead.train(poem, out=tmp_path, max_iter=3)
+    with pytest.raises(CheckpointError, match="no run"):
+        clearhead.load(out=tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_importing_needs_no_torch():
+    code = "import sys, clearhead; print('torch' in sys.modules, 'numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+
+
+def test_public_names_are_there():
+    assert set(clearhead.__all__) <= set(dir(clearhead))
+    for name in clearhead.__all__:
+        assert getattr(clearhead, name) is not None
+    with pytest.raises(AttributeError, match="nonsense"):
+        clearhead.nonsense  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue]
