@@ -51,10 +51,10 @@ def test_a_run_starts_from_the_weights_of_another(run, poem, tmp_path):
     further = clearhead.train(
         poem, out=tmp_path / "runs", init_from=run.path, progress=False, max_iters=5, eval_iters=2, learning_rate=1e-5
     )
-    first = [e for e in further.directory.read_events() if e["event"] == "evaluated"][0]
+    first = next(e for e in further.directory.read_events() if e["event"] == "evaluated")
     last = [e for e in run.directory.read_events() if e["event"] == "evaluated"][-1]
     assert first["dev"] == pytest.approx(last["dev"], abs=1e-6)
-    with pytest.raises(ConfigError, match="n_layer=3 but the weights of .* have n_layer=1"):
+    with pytest.raises(ConfigError, match=r"n_layer=3 but the weights of .* have n_layer=1"):
         clearhead.train(poem, out=tmp_path / "runs", init_from=run.path, progress=False, n_layer=3)
 
 

@@ -291,6 +291,18 @@ def test_memory_bounds_the_order() -> None:
     assert NgramLanguageModel.fit(stream, 20, 8, max_bytes=0).order == 1
 
 
+@pytest.mark.parametrize("digits", [1, 2, 3])
+def test_memory_bounds_the_order_in_every_stage(digits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = random_stream(2_000, documents=True, vocab_size=9)
+    sizes = np.cumsum([len(level) for level in NgramLanguageModel.fit(stream, 9, 7, eot_id=8).levels])
+    monkeypatch.setattr(windows.Windows, "most_digits", digits)
+    monkeypatch.setattr(windows, "CHUNK", 128)
+    for order, ngrams in enumerate(sizes, start=1):
+        enough, short = 20 * int(ngrams), 20 * int(ngrams) - 20
+        assert NgramLanguageModel.fit(stream, 9, 7, eot_id=8, max_bytes=enough).order == order
+        assert NgramLanguageModel.fit(stream, 9, 7, eot_id=8, max_bytes=short).order == max(1, order - 1)
+
+
 @pytest.mark.parametrize("eot_id", [None, EOT])
 @pytest.mark.parametrize("tokens", [[], [EOT], [0], [EOT, EOT, EOT], [1] * 50])
 def test_texts_that_hardly_are_one(tokens: list[int], eot_id: int | None) -> None:

@@ -65,7 +65,7 @@ def flags(record: Any) -> list[str]:
 def _one_line(told: str, verb: str) -> str:
     """The reason inside what tyro prints: a box, or in ASCII a title, a rule and paragraphs between rules."""
     lines = [line.strip(" │") for line in told.splitlines() if line.strip(" │") and line[0] != "╭"]
-    if len(lines) > 1 and _is_rule(lines[1]):
+    if "╭" not in told and len(lines) > 1 and _is_rule(lines[1]):
         lines = lines[2:]
     reason = " ".join(itertools.takewhile(lambda line: not _is_rule(line), lines))
     return f"{reason.rstrip('.') or 'the arguments do not fit'}; see clearhead {verb} --help"

@@ -107,11 +107,12 @@ def find(ascending: Int64, wanted: Int64) -> Int64:
 
 
 def count_windows(windows: Windows, width: int, room: int) -> tuple[Table, int]:
-    """All distinct windows with their counts, and their width: less than asked, down to one digit, where the
-    n-grams that they spell would be more than `room`.
+    """All distinct windows with their counts, and their width: less than asked where the n-grams that they spell
+    would be more than `room`, down to no digit at all, at depth 0 to one.
 
     At depth 0 every token of the vocabulary has a window cut behind it, seen or not (then with count 0).
     """
+    least = 1 if windows.depth == 0 else 0
     tokens = np.arange(1, windows.base if windows.depth == 0 else 1, dtype=np.int64)
     table = tokens * windows.base ** (width - 1), np.zeros(len(tokens), dtype=np.int32)
     fresh = _EMPTY
@@ -122,8 +123,10 @@ def count_windows(windows: Windows, width: int, room: int) -> tuple[Table, int]:
         # The large table waits until an eighth of it has gathered: that keeps the work near linear.
         if start + CHUNK >= len(windows.ids) or len(fresh[0]) > max(CHUNK, len(table[0]) // 8):
             table, fresh = _joined(table, fresh), _EMPTY
-            while width > 1 and _spelled(table[0], width, windows.base) > room:
+            while width > least and _spelled(table[0], width, windows.base) > room:
                 table, width = _shortened(table, windows.base)[0], width - 1
+            if width == 0:
+                break
     return table, width
 
 
