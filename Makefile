@@ -15,7 +15,7 @@ demo: $(VENV)/.installed
 	$(BIN)/clearhead generate --max_new_tokens 300
 
 test: lint
-	$(BIN)/python -m pytest -n 2 -m "not slow" tests src
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --doctest-modules -m "not slow" tests src
 
 test-slow: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m slow tests

@@ -84,3 +84,20 @@ def test_public_names_are_there():
         assert getattr(clearhead, name) is not None
     with pytest.raises(AttributeError, match="nonsense"):
         clearhead.nonsense  # noqa: B018  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_samples_of_names_are_single_names(names, tmp_path):
+    run = clearhead.train(names, lines=True, model="ngram", out=tmp_path / "runs", progress=False)
+    samples = run.samples(num_samples=50, max_new_tokens=40)
+    assert all(sample.isalpha() and sample.islower() and len(sample) < 25 for sample in samples)
+    assert len(set(samples)) > 30
+    assert run.generate("isabel", seed=2).isalpha() or run.generate("isabel", seed=2) == ""
+
+
+def test_a_gpt_ends_a_document_where_documents_end(tmp_path):
+    path = tmp_path / "words.txt"
+    path.write_text("\n".join(f"{a}{b}{a}" for a in "bcdfg" for b in "aeiou" for _ in range(10)), encoding="utf-8")
+    settings = {**SMALL, "max_iters": 300, "learning_rate": 1e-2, "block_size": 8, "batch_size": 16}
+    run = clearhead.train(path, lines=True, out=tmp_path / "runs", progress=False, **settings)
+    samples = run.samples(num_samples=20, max_new_tokens=50)
+    assert sum(len(sample) == 3 for sample in samples) >= 15

@@ -24,12 +24,10 @@ from clearhead.evaluation.ladder import (
     build_ladder,
     counted_rungs,
     join_ladders,
-    ngram_note,
     score_rung,
 )
 from clearhead.generation.text import generate_samples, stream_text
 from clearhead.models.base import LanguageModel
-from clearhead.models.ngram import NgramLanguageModel
 from clearhead.runs.checkpoint import best_checkpoint
 from clearhead.runs.corpus import open_data
 from clearhead.runs.directory import RunDirectory, find_run, is_run
@@ -97,7 +95,7 @@ class Run:
             seconds,
             runtime=self.runtime,
             run=self.directory.name,
-            note=ngram_note(self.model) if isinstance(self.model, NgramLanguageModel) else f"step {self.step:,}",
+            note=f"order {self.model.context + 1}" if self.model.kind == "ngram" else f"step {self.step:,}",
         )
 
     def __repr__(self) -> str:
@@ -130,9 +128,12 @@ def train(
     return finish(job, [console(sys.stdout)] if progress else [])
 
 
-def resume(run: str | os.PathLike[str] | None = None, *, out: str | os.PathLike[str] = RUNS) -> Run:
+def resume(
+    run: str | os.PathLike[str] | None = None, *, out: str | os.PathLike[str] = RUNS, progress: bool = True
+) -> Run:
     """Go on with an interrupted run (the newest by default) and return it."""
-    return finish(resume_job(find_run(None if run is None else os.fspath(run), Path(out))), [console(sys.stdout)])
+    job = resume_job(find_run(None if run is None else os.fspath(run), Path(out)))
+    return finish(job, [console(sys.stdout)] if progress else [])
 
 
 def finish(job: Job, sinks: Sequence[Sink]) -> Run:

@@ -1,6 +1,4 @@
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,30 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load, save
+from streams import EOT, V, ids_of, random_stream
 from torch import Tensor
 
-from clearhead.errors import CheckpointError, ConfigError, CorpusError
-from clearhead.models import windows
+from clearhead.errors import ConfigError, CorpusError
 from clearhead.models.ngram import NgramLanguageModel, choose_order
 from oracles.kneser_ney import KneserNeyOracle
-
-V = 5
-EOT = 4
-
-
-def ids_of(tokens: list[int]) -> npt.NDArray[np.uint16]:
-    return np.array(tokens, dtype=np.uint16)
-
-
-def random_stream(length: int, *, documents: bool, seed: int = 0, vocab_size: int = V) -> npt.NDArray[np.uint16]:
-    """Tokens that depend on their neighbours; with documents, one in eight is end-of-text, the first always."""
-    rng = np.random.default_rng(seed)
-    steps = rng.choice(vocab_size - 1, size=length, p=rng.dirichlet(np.full(vocab_size - 1, 0.5)))
-    ids = (np.cumsum(steps) % (vocab_size - 1)).astype(np.uint16)
-    if documents:
-        ids[rng.random(length) < 0.125] = vocab_size - 1
-        ids[0] = vocab_size - 1
-    return ids
 
 
 def probabilities(model: NgramLanguageModel, idx: Tensor) -> npt.NDArray[np.float64]:
@@ -63,40 +43,6 @@ def test_agrees_with_the_oracle_where_discounts_are_estimated(order: int, eot_id
     held_out = stream[700:].tolist()
     wanted = [oracle.probability(held_out[:t], held_out[t]) for t in range(1, 200)]
     np.testing.assert_allclose(np.exp(-model.token_losses(stream[700:])), wanted, atol=1e-9, rtol=0)
-
-
-@settings(max_examples=40, deadline=None)
-@given(tokens=st.lists(st.integers(0, V - 1), max_size=60), eot_id=st.sampled_from([None, EOT]))
-def test_counts_are_the_oracles(tokens: list[int], eot_id: int | None) -> None:
-    model = NgramLanguageModel.fit(ids_of(tokens), V, 4, eot_id=eot_id)
-    oracle = KneserNeyOracle(tokens, V, 4, eot_id)
-    seen = {gram: (raw, oracle.continuation[gram]) for gram, raw in oracle.raw.items() if len(gram) < 4}
-    spelled: list[tuple[int, ...]] = [()]
-    found = {}
-    for level in model.levels[:3]:
-        spelled = [(*spelled[key // V], int(key % V)) for key in level.keys]
-        found |= zip(spelled, zip(level.raw.tolist(), level.continuation.tolist(), strict=True), strict=True)
-    assert {gram: counts for gram, counts in found.items() if counts[0]} == seen
-
-
-def test_one_pass_of_several_stages_and_chunks_counts_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = random_stream(400, documents=True)
-    at_once = NgramLanguageModel.fit(stream, V, 6, eot_id=EOT).state_dict()
-    monkeypatch.setattr(windows.Windows, "most_digits", 2)
-    for chunk in (7, 64):
-        monkeypatch.setattr(windows, "CHUNK", chunk)
-        in_pieces = NgramLanguageModel.fit(stream, V, 6, eot_id=EOT).state_dict()
-        assert at_once.keys() == in_pieces.keys()
-        assert all(torch.equal(at_once[name], in_pieces[name]) for name in at_once)
-
-
-def test_orders_whose_windows_pass_63_bits_agree_with_the_oracle() -> None:
-    stream = random_stream(300, documents=False, vocab_size=3) * 20_000
-    model = NgramLanguageModel.fit(stream, 60_000, 7)
-    assert len(model.levels[0]) == 60_000
-    grams = {tuple(stream[t : t + 7].tolist()) for t in range(294)}
-    assert len(model.levels[-1]) == len(grams)
-    assert int(model.levels[-1].raw.sum()) == 294
 
 
 def test_a_case_by_hand() -> None:
@@ -131,12 +77,6 @@ def test_nothing_before_the_latest_end_of_text_moves_a_prediction() -> None:
     with_past = model(torch.tensor([[0, 1, 2, 3, EOT, 1, 2]])).logits[:, 4:]
     without = model(torch.tensor([[EOT, 1, 2]])).logits
     assert torch.equal(with_past, without)
-
-
-def test_the_first_end_of_text_is_no_token_of_the_text() -> None:
-    model = NgramLanguageModel.fit(ids_of([EOT, 0, 1]), V, 3, eot_id=EOT)
-    assert model.levels[0].raw.tolist() == [1, 1, 0, 0, 0]
-    assert int(model.levels[1].raw.sum()) == 2
 
 
 @pytest.mark.parametrize("eot_id", [None, EOT])
@@ -228,44 +168,6 @@ def test_loading_a_state_replaces_all_that_was_known() -> None:
     assert torch.equal(both[1](idx).logits, other(idx).logits)
 
 
-def broken(name: str, tensor: Tensor | None) -> dict[str, Tensor]:
-    state = NgramLanguageModel.fit(random_stream(100, documents=False), V, 3).state_dict()
-    tensors = {key: value.clone() for key, value in state.items() if key != name}
-    return tensors if tensor is None else tensors | {name: tensor}
-
-
-@pytest.mark.parametrize(
-    ("name", "tensor", "reason"),
-    [
-        ("keys_2", None, "keys_2 is missing"),
-        ("keys_9", torch.zeros(1), "keys_9 is unknown"),
-        ("raw_1", torch.ones(3, dtype=torch.int32), r"level 1 has \(5,\) keys, \(3,\)"),
-        ("raw_2", torch.ones(3), "other types"),
-        ("keys_2", torch.arange(100), "keys, "),
-        ("keys_3", torch.zeros(0, dtype=torch.int64), "keys, "),
-    ],
-)
-def test_a_broken_state_is_refused(name: str, tensor: Tensor | None, reason: str) -> None:
-    with pytest.raises(CheckpointError, match=reason):
-        NgramLanguageModel.restore({"order": 3, "vocab_size": V}, broken(name, tensor))
-
-
-@pytest.mark.parametrize(
-    ("name", "change", "reason"),
-    [
-        ("keys_2", lambda keys: keys.flip(0), "do not ascend"),
-        ("keys_3", lambda keys: keys + V**3, "do not ascend within"),
-        ("keys_3", lambda keys: keys - V**3, "do not ascend within"),
-        ("raw_3", lambda counts: counts - counts, "level 3 has counts below 1"),
-        ("continuation_1", lambda counts: -counts, "level 1 has counts below 0"),
-    ],
-)
-def test_tables_that_contradict_themselves_are_refused(name: str, change, reason: str) -> None:
-    tensors = broken("", None)
-    with pytest.raises(CheckpointError, match=reason):
-        NgramLanguageModel.restore({"order": 3, "vocab_size": V}, tensors | {name: change(tensors[name])})
-
-
 def test_the_order_is_chosen_on_dev() -> None:
     # A cycle of period 7 over 3 symbols needs 3 tokens of history, and more never hurts or helps: ties go to the least.
     stream = ids_of([0, 0, 1, 0, 1, 1, 2] * 60)
@@ -276,31 +178,6 @@ def test_the_order_is_chosen_on_dev() -> None:
     assert losses[0] > losses[1] > losses[2] > losses[3]
     with pytest.raises(CorpusError, match="1 tokens cannot choose"):
         choose_order(stream, stream[:1], 3)
-
-
-def test_memory_bounds_the_order() -> None:
-    stream = random_stream(5_000, documents=False, vocab_size=20)
-    full = NgramLanguageModel.fit(stream, 20, 8)
-    sizes = np.cumsum([len(level) for level in full.levels])
-    bounded = NgramLanguageModel.fit(stream, 20, 8, max_bytes=20 * int(sizes[3]))
-    assert full.order == 8
-    assert bounded.order == 4
-    assert torch.equal(
-        bounded(torch.tensor([[1, 2, 3, 4]])).logits, full.to_order(4)(torch.tensor([[1, 2, 3, 4]])).logits
-    )
-    assert NgramLanguageModel.fit(stream, 20, 8, max_bytes=0).order == 1
-
-
-@pytest.mark.parametrize("digits", [1, 2, 3])
-def test_memory_bounds_the_order_in_every_stage(digits: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = random_stream(2_000, documents=True, vocab_size=9)
-    sizes = np.cumsum([len(level) for level in NgramLanguageModel.fit(stream, 9, 7, eot_id=8).levels])
-    monkeypatch.setattr(windows.Windows, "most_digits", digits)
-    monkeypatch.setattr(windows, "CHUNK", 128)
-    for order, ngrams in enumerate(sizes, start=1):
-        enough, short = 20 * int(ngrams), 20 * int(ngrams) - 20
-        assert NgramLanguageModel.fit(stream, 9, 7, eot_id=8, max_bytes=enough).order == order
-        assert NgramLanguageModel.fit(stream, 9, 7, eot_id=8, max_bytes=short).order == max(1, order - 1)
 
 
 @pytest.mark.parametrize("eot_id", [None, EOT])
@@ -348,46 +225,3 @@ def test_tiny_shakespeare_is_what_it_should_be(shakespeare: Path) -> None:
     assert order == 7
     assert model.token_losses(val).mean() <= 1.520
     assert abs(model.to_order(1).token_losses(val).mean() - 3.347) < 0.005
-
-
-LARGE_TEXT = """
-import resource, sys
-import numpy as np
-import torch
-from clearhead.models.ngram import NgramLanguageModel
-
-ids = np.memmap(sys.argv[1], dtype=np.uint16, mode="r")
-model = NgramLanguageModel.fit(ids, 27, 10)
-bits = model.token_losses(ids[-200_000:]).mean()
-print(model.order, sum(len(level) for level in model.levels), bits, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-"""
-
-
-def zipf_text(path: Path, characters: int) -> None:
-    """Words of random letters, drawn by Zipf's law, one space between: ids 0 (space) .. 26, written as uint16."""
-    rng = np.random.default_rng(7)
-    lengths = rng.poisson(4, 200_000) + 1
-    words = [np.append(rng.integers(1, 27, n), 0).astype(np.uint16) for n in lengths]
-    weights = 1 / np.arange(1, len(words) + 1)
-    written = 0
-    with path.open("wb") as out:
-        while written < characters:
-            drawn = rng.choice(len(words), 500_000, p=weights / weights.sum())
-            block = np.concatenate([words[i] for i in drawn])[: characters - written]
-            block.tofile(out)
-            written += len(block)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="peak memory is read by getrusage")
-def test_a_text_of_100_mb_is_counted_within_its_memory(tmp_path: Path) -> None:
-    zipf_text(tmp_path / "ids", 100_000_000)
-    done = subprocess.run(
-        [sys.executable, "-c", LARGE_TEXT, str(tmp_path / "ids")], capture_output=True, text=True, check=True
-    )
-    order, ngrams, nats, peak = (float(value) for value in done.stdout.split())
-    unit = 1 if sys.platform == "darwin" else 1024
-    assert peak * unit < 1.5e9
-    assert 5 <= order <= 10
-    assert ngrams * 20 <= 600_000_000
-    assert nats < 2.0

@@ -66,9 +66,8 @@ def counted_rungs(data: TokenDataset, tokenizer: Tokenizer) -> Iterator[Rung]:
     """uniform, unigram, bigram and n-gram, counted on all training text, each yielded when it is scored."""
     start = time.perf_counter()
     yield _uniform(data, tokenizer)
-    ngram = fit_ngram(data, tokenizer)
+    ngram, note = fit_ngram(data, tokenizer)
     seconds = time.perf_counter() - start
-    note = ngram_note(ngram)
     yield score_rung("unigram", ngram.to_order(1), data, tokenizer, seconds / max(1, ngram.order))
     yield _bigram(data, tokenizer, ngram)
     yield score_rung("ngram", ngram, data, tokenizer, seconds, note=note)
@@ -79,24 +78,16 @@ def losses_by_rung(rungs: Sequence[Rung]) -> dict[str, float]:
     return {rung.name: rung.nats_per_token for rung in rungs}
 
 
-def fit_ngram(data: TokenDataset, tokenizer: Tokenizer, order: int | None = None) -> NgramLanguageModel:
-    """The n-gram of an order, or of the order that dev likes best, counted on all training text."""
-    if order is None:
-        order = UNDECIDED_ORDER
-        if len(data.ids("dev")) > 1:
-            order, _ = choose_order(
-                data.ids("train"),
-                data.ids("dev"),
-                tokenizer.vocab_size,
-                eot_id=tokenizer.eot_id,
-                max_order=MAX_ORDER,
-            )
-    return NgramLanguageModel.fit(data.ids("counts"), tokenizer.vocab_size, order, eot_id=tokenizer.eot_id)
-
-
-def ngram_note(ngram: NgramLanguageModel) -> str:
-    """What a person should know of an n-gram model: its order."""
-    return f"Kneser-Ney, order {ngram.order}"
+def fit_ngram(data: TokenDataset, tokenizer: Tokenizer, order: int | None = None) -> tuple[NgramLanguageModel, str]:
+    """The n-gram of an order, or of the order that dev likes best, counted on all training text; and its note."""
+    vocabulary = {"vocab_size": tokenizer.vocab_size, "eot_id": tokenizer.eot_id}
+    most = order or UNDECIDED_ORDER
+    if order is None and len(data.ids("dev")) > 1:
+        order, losses = choose_order(data.ids("train"), data.ids("dev"), max_order=MAX_ORDER, **vocabulary)
+        most = MAX_ORDER if order == len(losses) else order
+    ngram = NgramLanguageModel.fit(data.ids("counts"), order=order or most, **vocabulary)
+    limit = ", the largest that fits into memory" if ngram.order < most else ""
+    return ngram, f"Kneser-Ney, order {ngram.order}{limit}"
 
 
 def fit_bigram(data: TokenDataset, tokenizer: Tokenizer) -> tuple[BigramLanguageModel, float]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from clearhead import registry
-from clearhead.config import DataConfig, RunConfig, TrainConfig
+from clearhead.config import RunConfig
 from clearhead.data.corpus import read_corpus
 from clearhead.data.prepare import Prepared, prepare, retokenise
 from clearhead.data.tokens import TokenDataset
@@ -27,6 +27,7 @@ from clearhead.runs.checkpoint import best_checkpoint, newest_checkpoint, save_c
 from clearhead.runs.corpus import corpus_record, open_data
 from clearhead.runs.directory import RunDirectory, create_run
 from clearhead.runtime import choose_runtime, environment
+from clearhead.tokenizers.base import Tokenizer
 from clearhead.training.events import Event, Finished, Notice, Saved
 from clearhead.training.sinks import EventFile, Sink, TensorBoard
 from clearhead.training.trainer import Trainer
@@ -70,24 +71,26 @@ def new_job(
     _check_name(name)
     runtime = choose_runtime(config.train)
     prepared = prepare(config, corpus) if init_from is None else _prepare_for(init_from, config, corpus)
-    config, notices = _fit_block(config, prepared.data)
+    record, notices = corpus_record(prepared.corpus), list(prepared.corpus.notices)
+    tokenizer, data = prepared.tokenizer, prepared.data
+    del prepared  # the text is on disk as tokens; a large one should not lie in memory while it is counted
+    config, shrunk = _fit_block(config, data)
     config = replace(config, init=None if init_from else config.init or default_name(config.model, config.preset))
-    model = _fresh_model(config, prepared) if init_from is None else _weights_of(init_from, config)
-    rungs = list(counted_rungs(prepared.data, prepared.tokenizer))
+    model = _fresh_model(config, tokenizer, data) if init_from is None else _weights_of(init_from, config)
+    rungs = list(counted_rungs(data, tokenizer))
     run = create_run(
         out,
-        name or f"{_file_name(prepared.corpus.name)}-{config.model}",
+        name or f"{_file_name(record['name'])}-{config.model}",
         config=config,
-        tokenizer=prepared.tokenizer,
-        corpus=corpus_record(prepared.corpus),
+        tokenizer=tokenizer,
+        corpus=record,
         environment=environment(),
     )
-    notices = [*prepared.corpus.notices, *notices]
     if isinstance(model, NgramLanguageModel):
         save_checkpoint(run, 0, model, state={})
         return Job(run, None, rungs, notices)
-    trainer = Trainer(config, model, prepared.tokenizer, prepared.data, run, runtime, losses_by_rung(rungs))
-    return Job(run, trainer, rungs, notices)
+    trainer = Trainer(config, model, tokenizer, data, run, runtime, losses_by_rung(rungs))
+    return Job(run, trainer, rungs, [*notices, *shrunk])
 
 
 def resume_job(run: RunDirectory) -> Job:
@@ -136,18 +139,18 @@ def run_job(job: Job, sinks: Sequence[Sink] = ()) -> Finished:
 def config_from(run: RunDirectory) -> RunConfig:
     """The configuration to start from another run's weights: its model, tokenizer and context, fresh training."""
     other = run.read_config()
-    train = replace(TrainConfig(), block_size=other.train.block_size, dropout=other.train.dropout)
-    return replace(other, train=train, data=DataConfig())
+    fresh = RunConfig.from_preset(other.preset, other.model).train
+    return replace(other, train=replace(fresh, block_size=other.train.block_size, dropout=other.train.dropout))
 
 
-def _fresh_model(config: RunConfig, prepared: Prepared) -> LanguageModel:
-    vocab_size = prepared.tokenizer.vocab_size
+def _fresh_model(config: RunConfig, tokenizer: Tokenizer, data: TokenDataset) -> LanguageModel:
     if config.model == "ngram":
-        return fit_ngram(prepared.data, prepared.tokenizer, config.order)
+        return fit_ngram(data, tokenizer, config.order)[0]
+    vocab_size = tokenizer.vocab_size
     shape = {"vocab_size": vocab_size} if config.model == "bigram" else asdict(config.gpt(vocab_size))
     torch.manual_seed(config.train.seed)  # a model of somebody else's may draw its own first weights
     model: LanguageModel = registry.resolve("models", config.model).from_config(shape)
-    initialise(model, config.init, seed=config.train.seed, ids=prepared.data.ids("train"))
+    initialise(model, config.init, seed=config.train.seed, ids=data.ids("train"))
     return model
 
 
