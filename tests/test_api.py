@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 import clearhead
 from clearhead.errors import CheckpointError, ConfigError
 
-SMALL = {"n_embd": 16, "n_head": 2, "n_layer": 1, "block_size": 16, "batch_size": 4, "max_iters": 20, "eval_iters": 2}
+SMALL: dict[str, Any] = {"n_embd": 16, "n_head": 2, "n_layer": 1, "block_size": 16, "batch_size": 4, "max_iters": 20, "eval_iters": 2}
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_samples_are_the_same_alone_and_together(run):
 
 @pytest.mark.parametrize("model", ["bigram", "ngram"])
 def test_every_rung_trains_generates_and_is_judged(poem, tmp_path, model):
-    settings = {"max_iters": 50, "eval_iters": 2} if model == "bigram" else {}
+    settings: dict[str, Any] = {"max_iters": 50, "eval_iters": 2} if model == "bigram" else {}
     run = clearhead.train(poem, model=model, out=tmp_path / "runs", progress=False, **settings)
     assert len(run.generate("The ", max_new_tokens=25)) == 25
     rungs = run.ladder().rungs
