@@ -9,7 +9,8 @@ import pytest
 import clearhead
 from clearhead.errors import CheckpointError, ConfigError
 
-SMALL: dict[str, Any] = {"n_embd": 16, "n_head": 2, "n_layer": 1, "block_size": 16, "batch_size": 4, "max_iters": 20, "eval_iters": 2}
+SMALL: dict[str, Any] = {"n_embd": 16, "n_head": 2, "n_layer": 1, "block_size": 16, "batch_size": 4}
+SMALL |= {"max_iters": 20, "eval_iters": 2}
 
 
 @pytest.fixture
