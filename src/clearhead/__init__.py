@@ -23,6 +23,7 @@ __all__ = ["Run", "__version__", "ladder", "load", "train"]
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
+        import_module("clearhead.runtime").share_cores()
         return getattr(import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'clearhead' has no attribute '{name}'")
 

@@ -8,6 +8,7 @@ from importlib import import_module
 
 from clearhead import __version__
 from clearhead.errors import ClearheadError, ConfigError, did_you_mean
+from clearhead.runtime import share_cores
 
 VERBS = {
     "look": "What a text is made of: vocabulary, split, documents, one batch as the model will see it.",
@@ -52,6 +53,7 @@ def _dispatch(argv: list[str]) -> int:
     verb, *rest = argv
     if verb not in VERBS:
         raise ConfigError(f"unknown verb '{verb}': {did_you_mean(verb, VERBS)}")
+    share_cores()
     return import_module(f"clearhead.cli.{verb}").run(rest)
 
 
