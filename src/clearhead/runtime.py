@@ -36,7 +36,7 @@ def corpora_dirs() -> list[Path]:
 
 
 def share_cores() -> None:
-    """Let waiting threads sleep instead of spin; it counts only before torch is imported. A choice of the user's stands.
+    """Let waiting threads sleep instead of spin; before torch is imported. A user's own choice stands.
 
     OpenMP's default is to spin, which costs nothing on an idle machine. Beside two busy processes on two cores a
     training step took 2,400 ms spinning and 61 ms sleeping: each spinning thread holds the core that the one it
