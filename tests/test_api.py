@@ -1,16 +1,22 @@
 """The five lines of Python, and what `import clearhead` costs."""
 
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 import clearhead
+from clearhead import api
+from clearhead.config import RunConfig
 from clearhead.errors import CheckpointError, ConfigError
+from clearhead.training.job import config_from, new_job
 
 SMALL: dict[str, Any] = {"n_embd": 16, "n_head": 2, "n_layer": 1, "block_size": 16, "batch_size": 4}
 SMALL |= {"max_iters": 20, "eval_iters": 2}
+COUNTED = ["uniform", "unigram", "bigram", "ngram"]
 
 
 @pytest.fixture
@@ -24,7 +30,7 @@ def test_train_generate_ladder_load(run, tmp_path):
     assert text == run.generate("The wind", max_new_tokens=30), "same seed, same text"
     assert text == "".join(run.stream("The wind", max_new_tokens=30))
     assert text != run.generate("The wind", max_new_tokens=30, seed=2)
-    assert [rung.name for rung in run.ladder().rungs] == ["uniform", "unigram", "bigram", "ngram", "gpt"]
+    assert [rung.name for rung in run.ladder().rungs] == [*COUNTED, "gpt", "mixture"]
     again = clearhead.load(run.path)
     assert again.generate("The wind", max_new_tokens=30) == text
     assert clearhead.load(out=tmp_path / "runs").path == run.path
@@ -49,6 +55,68 @@ def test_every_rung_trains_generates_and_is_judged(poem, tmp_path, model):
         assert rungs[-1].nats_per_token == pytest.approx(rungs[-2].nats_per_token)
 
 
+def test_a_mixture_is_trained_like_a_gpt_and_fitted_at_the_end(run, poem, tmp_path):
+    mixed = clearhead.train(poem, model="mixture", out=tmp_path / "runs", progress=False, **SMALL)
+    again = clearhead.load(mixed.path)
+    assert again.model.kind == mixed.model.kind == "mixture"
+    assert len(mixed.generate("The wind", max_new_tokens=40)) == 40
+    assert mixed.generate("The ", max_new_tokens=40) == again.generate("The ", max_new_tokens=40)
+    ladder = mixed.ladder()
+    assert [rung.name for rung in ladder.rungs] == [*COUNTED, "gpt", "mixture"]
+    assert "fitted on dev" in ladder["mixture"].note
+    for name in ("gpt", "mixture"):  # the mixture of a GPT's run is fitted when asked for, to the same figures
+        assert ladder[name].nats_per_token == pytest.approx(run.ladder()[name].nats_per_token, abs=1e-6)
+        assert ladder[name].parameters == run.ladder()[name].parameters
+    told = mixed.directory.read_events()
+    assert [event["event"] for event in told[-3:]] == ["notice", "saved", "finished"]
+    gpt_seconds, mixture_seconds = ladder["gpt"].fit_seconds, ladder["mixture"].fit_seconds
+    assert gpt_seconds is not None
+    assert mixture_seconds is not None
+    assert told[-1]["seconds"] == mixture_seconds > gpt_seconds > 0
+
+
+def test_a_mixture_is_fitted_by_resume_where_it_is_missing_or_damaged(poem, tmp_path):
+    mixed = clearhead.train(poem, model="mixture", out=tmp_path / "runs", progress=False, **SMALL)
+    text = mixed.generate("The ", max_new_tokens=40)
+    with pytest.raises(CheckpointError, match="is complete"):
+        api.resume(mixed.path, progress=False)
+    weights = mixed.directory.mixture / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    with pytest.raises(CheckpointError, match=r"damaged.*clearhead resume"):
+        clearhead.load(mixed.path)
+    assert api.resume(mixed.path, progress=False).generate("The ", max_new_tokens=40) == text
+    shutil.rmtree(mixed.directory.mixture)
+    assert clearhead.load(mixed.path).model.kind == "gpt", "before the end of training there is the GPT alone"
+    assert api.resume(mixed.path, progress=False).generate("The ", max_new_tokens=40) == text
+
+
+def test_an_interrupted_mixture_is_fitted_when_it_is_resumed(poem, tmp_path):
+    config = RunConfig(model="mixture").with_settings(SMALL)
+    job = new_job(config, [str(poem)], out=tmp_path / "runs")
+    assert job.trainer is not None
+    for event in job.events():
+        if event.step == 7:
+            job.trainer.request_stop()
+    assert not job.run.mixture.exists()
+    assert clearhead.load(job.run.path).step == 7
+    whole = clearhead.train(poem, model="mixture", out=tmp_path / "runs", progress=False, **SMALL)
+    resumed = api.resume(job.run.path, progress=False)
+    assert resumed.generate("The ", max_new_tokens=40) == whole.generate("The ", max_new_tokens=40)
+
+
+def test_a_mixture_starts_from_a_gpt_and_needs_a_dev_split(run, tmp_path):
+    job = new_job(replace(config_from(run.directory), model="mixture"), out=tmp_path / "runs", init_from=run.directory)
+    assert job.trainer is not None
+    assert job.trainer.model.kind == "gpt"
+    tiny = tmp_path / "tiny.txt"
+    tiny.write_text("I love dogs\nI love cats\nDogs and cats are pets", encoding="utf-8")
+    with pytest.raises(ConfigError, match="model=mixture is fitted on dev"):
+        clearhead.train(tiny, model="mixture", out=tmp_path / "none", progress=False)
+    assert not (tmp_path / "none").exists()
+    alone = clearhead.train(tiny, out=tmp_path / "runs", progress=False, **SMALL)
+    assert alone.ladder().rungs[-1].name == "gpt", "a ladder without dev ends with the GPT"
+
+
 def test_a_run_starts_from_the_weights_of_another(run, poem, tmp_path):
     further = clearhead.train(
         poem, out=tmp_path / "runs", init_from=run.path, progress=False, max_iters=5, eval_iters=2, learning_rate=1e-5
@@ -62,8 +130,8 @@ def test_a_run_starts_from_the_weights_of_another(run, poem, tmp_path):
 
 def test_a_ladder_of_runs_and_texts(run, poem, tmp_path):
     ladder = clearhead.ladder(poem, run.path)
-    assert {rung.name for rung in ladder.rungs} == {"uniform", "unigram", "bigram", "ngram", "gpt"}
-    assert len(ladder.rungs) == 5, "equal rungs appear once"
+    assert {rung.name for rung in ladder.rungs} == {*COUNTED, "gpt", "mixture"}
+    assert len(ladder.rungs) == 6, "equal rungs appear once"
 
 
 def test_wrong_input_is_said_plainly(poem, tmp_path):

@@ -64,6 +64,8 @@ def test_a_bigram_is_trained_without_decay():
         (lambda: TrainConfig(max_iters=0), "max_iters=0"),
         (lambda: TrainConfig(dropout=float("nan")), "dropout=nan"),
         (lambda: TrainConfig(learning_rate=-1.0), "learning_rate=-1.0"),
+        (lambda: TrainConfig(muon_learning_rate=-1.0), "muon_learning_rate=-1.0"),
+        (lambda: TrainConfig(decay="line"), "linear"),  # pyright: ignore[reportArgumentType]
         (lambda: TrainConfig(batch_size=12, accumulation=5), "try --batch_size 15"),
         (lambda: TrainConfig(warmup_iters=-1), "warmup_iters=-1"),
         (lambda: TrainConfig(block_size=10**9), "block_size=1000000000"),

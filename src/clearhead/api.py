@@ -26,9 +26,12 @@ from clearhead.evaluation.ladder import (
     join_ladders,
     score_rung,
 )
+from clearhead.evaluation.mixing import MixtureFit, fit_mixture, has_dev
 from clearhead.generation.text import generate_samples, stream_text
 from clearhead.models.base import LanguageModel
-from clearhead.runs.checkpoint import best_checkpoint
+from clearhead.models.gpt import GPTLanguageModel
+from clearhead.models.mixture import MixtureLanguageModel
+from clearhead.runs.checkpoint import best_checkpoint, load_mixture
 from clearhead.runs.corpus import open_data
 from clearhead.runs.directory import RunDirectory, find_run, is_run
 from clearhead.runtime import Runtime, choose_runtime
@@ -40,7 +43,10 @@ RUNS = Path("runs")
 
 
 class Run:
-    """A trained run: its model, tokenizer and text. Weights are those that dev liked best."""
+    """A trained run: its model, tokenizer and text. Weights are those that dev liked best.
+
+    The model of a run of `--model mixture` is its GPT alone as long as training is not at its end.
+    """
 
     def __init__(self, directory: RunDirectory, rungs: Sequence[Rung] = ()) -> None:
         directory.verify()
@@ -48,9 +54,10 @@ class Run:
         self.config: RunConfig = directory.read_config()
         self.tokenizer: Tokenizer = directory.read_tokenizer()
         self.runtime: Runtime = choose_runtime(replace(self.config.train, device="auto"))
-        checkpoint = best_checkpoint(directory)
+        checkpoint = load_mixture(directory) or best_checkpoint(directory)
         self.step = checkpoint.step
         self.model: LanguageModel = checkpoint.model.to(self.runtime.device).eval()
+        self._state = checkpoint.state
         self._rungs = list(rungs)
 
     @property
@@ -79,23 +86,43 @@ class Run:
         return generate_samples(self.model, self.tokenizer, prompt, SamplingConfig(**settings))
 
     def ladder(self) -> Ladder:
-        """The counted rungs on this run's text and tokens, and the run's own."""
+        """The counted rungs on this run's text and tokens, and the run's own: a GPT's alone, then in the mixture."""
         if not self._rungs:
             self._rungs = list(counted_rungs(self.data, self.tokenizer))
-        return build_ladder(self.data, [*self._rungs, self._rung()])
+        return build_ladder(self.data, [*self._rungs, *self._own_rungs])
 
-    def _rung(self) -> Rung:
-        events = self.directory.read_events()
-        seconds = max((e["seconds"] for e in events if "seconds" in e), default=None)
+    @cached_property
+    def _own_rungs(self) -> list[Rung]:
+        seconds = max((e["seconds"] for e in self.directory.read_events() if "seconds" in e), default=None)
+        mixed = self._mixture()
+        if mixed is None:
+            note = f"order {self.model.context + 1}" if self.model.kind == "ngram" else f"step {self.step:,}"
+            return [self._rung(self.model, seconds, note)]
+        mixture, fit = mixed
+        before, after = (-fit.seconds, 0.0) if mixture is self.model else (0.0, fit.seconds)  # the clock of the run
+        return [
+            self._rung(mixture.gpt, seconds and seconds + before, f"step {self.step:,}"),
+            self._rung(mixture, seconds and seconds + after, fit.note),
+        ]
+
+    def _mixture(self) -> tuple[MixtureLanguageModel, MixtureFit] | None:
+        """The run's mixture, or the one that its GPT makes; None for other models, and without a dev split."""
+        if isinstance(self.model, MixtureLanguageModel):
+            return self.model, MixtureFit(**self._state)
+        if not isinstance(self.model, GPTLanguageModel) or not has_dev(self.data):
+            return None
+        return fit_mixture(self.model, self.data, self.tokenizer, self.runtime, self.config.order)
+
+    def _rung(self, model: LanguageModel, seconds: float | None, note: str) -> Rung:
         return score_rung(
-            self.model.kind,
-            self.model,
+            model.kind,
+            model,
             self.data,
             self.tokenizer,
             seconds,
             runtime=self.runtime,
             run=self.directory.name,
-            note=f"order {self.model.context + 1}" if self.model.kind == "ngram" else f"step {self.step:,}",
+            note=note,
         )
 
     def __repr__(self) -> str:

@@ -161,14 +161,20 @@ class TrainConfig:
     """Steps between evaluations."""
     eval_iters: int = 20
     """Batches per split in an evaluation."""
+    optimizer: str = "adamw"
+    """adamw, or muon: Muon for the matrices of the blocks, AdamW for the rest."""
     learning_rate: float = 1e-3
-    """Peak rate, reached after the warm-up."""
+    """Peak rate of AdamW, reached after the warm-up."""
     min_lr: float = 1e-4
     """Rate at the last step."""
+    muon_learning_rate: float = 0.02
+    """Peak rate of Muon; it falls by the same share as AdamW's."""
     warmup_iters: int = 100
     """Steps of linear warm-up."""
+    decay: Literal["cosine", "linear"] = "cosine"
+    """How the rate falls after the warm-up."""
     weight_decay: float = 0.1
-    """AdamW's decay, on matrices only."""
+    """Decay of the weights, on matrices only."""
     beta1: float = 0.9
     """AdamW: memory of the gradient."""
     beta2: float = 0.99
@@ -207,6 +213,7 @@ class TrainConfig:
         for name, low, high in (
             ("learning_rate", 0.0, 100.0),
             ("min_lr", 0.0, 100.0),
+            ("muon_learning_rate", 0.0, 100.0),
             ("weight_decay", 0.0, 10.0),
             ("beta1", 0.0, 0.9999),
             ("beta2", 0.0, 0.99999),
@@ -224,16 +231,16 @@ class TrainConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """A whole run. `architecture` speaks of `--model gpt`, `order` of `--model ngram`."""
+    """A whole run. `architecture` speaks of `--model gpt` and `mixture`, `order` of `ngram` and `mixture`."""
 
     model: str = "gpt"
-    """gpt, bigram or ngram."""
+    """gpt, mixture (the GPT with the n-gram), bigram or ngram."""
     preset: str = "modern"
     """Defaults for the GPT: lecture, gpt2 or modern."""
     init: str | None = None
     """Initialisation by name (default: the preset's)."""
     order: int | None = None
-    """ngram: tokens per n-gram (default: chosen on dev)."""
+    """ngram, mixture: tokens per n-gram (default: chosen on dev)."""
     data: DataConfig = field(default_factory=DataConfig)
     """How the text is read."""
     tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
@@ -258,7 +265,7 @@ class RunConfig:
             preset=preset,
             model=model,
             architecture=Architecture(**PRESETS[preset]),
-            train=TrainConfig(**MODEL_TRAIN.get(model, {})),
+            train=TrainConfig(**MODEL_TRAIN.get(model, PRESET_TRAIN.get(preset, {}))),
         )
 
     def with_settings(self, settings: Mapping[str, Any]) -> Self:
@@ -280,6 +287,11 @@ class RunConfig:
             else:
                 raise ConfigError(f"unknown setting '{name}': {did_you_mean(name, [*home, *own])}")
         return self.updated(values)
+
+    @property
+    def trained(self) -> str:
+        """The model that gradients train: of a mixture the GPT."""
+        return "gpt" if self.model == "mixture" else self.model
 
     def gpt(self, vocab_size: int) -> GPTConfig:
         """The GPT of this run over a vocabulary."""
@@ -322,6 +334,17 @@ PRESETS: dict[str, dict[str, Any]] = {
     "modern": {},
 }
 """What each preset changes in `Architecture`."""
+
+PRESET_TRAIN: dict[str, dict[str, Any]] = {
+    "modern": {
+        "optimizer": "muon",
+        "learning_rate": 5e-3,
+        "muon_learning_rate": 0.04,
+        "min_lr": 5e-5,
+        "decay": "linear",
+    },
+}
+"""What a preset changes in `TrainConfig` for the model it shapes."""
 
 MODEL_TRAIN: dict[str, dict[str, Any]] = {
     "bigram": {

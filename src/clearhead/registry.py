@@ -21,9 +21,11 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "bigram": "clearhead.models.bigram:BigramLanguageModel",
         "ngram": "clearhead.models.ngram:NgramLanguageModel",
         "gpt": "clearhead.models.gpt:GPTLanguageModel",
+        "mixture": "clearhead.models.mixture:MixtureLanguageModel",
     },
     "optimizers": {
         "adamw": "clearhead.optim.adamw:build_adamw",
+        "muon": "clearhead.optim.muon:build_muon",
     },
 }
 

@@ -19,6 +19,7 @@ from clearhead.initialise import expected_first_loss, initialise, names_for
 from clearhead.models.base import Cache, LanguageModel
 from clearhead.models.bigram import BigramLanguageModel
 from clearhead.models.gpt import GPTLanguageModel
+from clearhead.models.mixture import MixtureLanguageModel, table_shape
 from clearhead.models.ngram import NgramLanguageModel
 
 V, S = 11, 12
@@ -28,6 +29,13 @@ TEXT = np.random.default_rng(1).choice(V, 600, p=np.arange(1, V + 1) / (V * (V +
 def gpt(**options) -> GPTLanguageModel:
     return GPTLanguageModel(
         GPTConfig(**{"vocab_size": V, "block_size": S, "n_embd": 16, "n_head": 2, "n_layer": 2, **options})
+    )
+
+
+def mixture(order: int, eot_id: int | None = None, **options) -> MixtureLanguageModel:
+    """Weights of its own in every bucket, so that a wrong one shows."""
+    return MixtureLanguageModel(
+        NgramLanguageModel.fit(TEXT, V, order, eot_id=eot_id), gpt(**options), torch.rand(table_shape(order))
     )
 
 
@@ -42,6 +50,9 @@ BUILDERS: dict[str, Callable[[], LanguageModel]] = {
         norm="layernorm", activation="gelu_tanh", qkv_bias=True, bias=True, head_bias=True, scale_embedding=True
     ),
     "gpt-tied": lambda: gpt(positions="learned", tie_weights=True, scale_embedding=True, dropout=0.3),
+    "mixture": lambda: mixture(5),
+    "mixture-1": lambda: mixture(1),
+    "mixture-documents": lambda: mixture(4, eot_id=V - 1, positions="learned", tie_weights=True),
 }
 KINDS = {name: name.partition("-")[0] for name in BUILDERS}
 TRAINABLE = [name for name, kind in KINDS.items() if names_for(kind)]
@@ -139,6 +150,22 @@ def test_rows_of_different_lengths_share_a_cache(name, dtype, tolerance):
             torch.testing.assert_close(logits[row], expected, atol=tolerance, rtol=tolerance)
         lengths = [length + T for length in lengths]
         assert cache.lengths.tolist() == lengths
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_of_what_precedes_a_window_as_much_is_read_as_the_model_looks_back(name):
+    model, before, idx = build(name), random_ids(2, 9, seed=3), random_ids(2, S)
+    cache = model.cache_after(before)
+    logits = model(idx, cache=cache).logits
+    if model.block_size is None:
+        torch.testing.assert_close(logits, model(torch.cat([before, idx], dim=1)).logits[:, -S:])
+        return
+    assert cache.lengths.tolist() == [S, S], "what precedes is not part of the window"
+    enough = model.cache_after(before[:, 9 - model.lookback :])
+    assert torch.equal(logits, model(idx, cache=enough).logits)
+    assert torch.allclose(logits, model(idx).logits, atol=1e-5) == (model.lookback == 0)
+    cache.reset()
+    torch.testing.assert_close(model(idx, cache=cache).logits, model(idx).logits)
 
 
 @pytest.mark.parametrize("name", BUILDERS)

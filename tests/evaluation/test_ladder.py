@@ -20,6 +20,16 @@ def test_counted_rungs_of_a_text(poem):
     assert ladder["ngram"].nats_per_token < 0.5, "the poem repeats; an n-gram knows it by heart"
 
 
+def test_a_ladder_prints_as_a_table(poem):
+    ladder = api.ladder(poem)
+    title, *lines = str(ladder).splitlines()
+    assert title == "The ladder of poem.txt (940 validation characters)"
+    shown = {line.split()[0]: line.split() for line in lines[2:6]}
+    assert list(shown) == ["uniform", "unigram", "bigram", "ngram"]
+    assert shown["bigram"][1:3] == [f"{ladder['bigram'].nats_per_token:.4f}", f"{ladder['bigram'].bits_per_char:.4f}"]
+    assert shown["bigram"][3] == f"{ladder['unigram'].bits_per_char - ladder['bigram'].bits_per_char:+.3f}"
+
+
 def test_different_texts_are_not_compared(poem, tmp_path):
     other = tmp_path / "other.txt"
     other.write_text(poem.read_text().upper(), encoding="utf-8")

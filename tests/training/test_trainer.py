@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from clearhead import registry
 from clearhead.config import RunConfig
 from clearhead.errors import DivergenceError, StorageError
 from clearhead.runs.checkpoint import load_checkpoint
@@ -99,9 +100,11 @@ def test_accumulation_gives_the_same_step(make):
         torch.testing.assert_close(tensor, weights(b, 12)[name], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("optimizer", registry.names("optimizers"))
 @pytest.mark.parametrize("stop_after", [1, 4, 5, 7, 11])
-def test_a_resumed_run_ends_like_one_never_interrupted(make, stop_after):
-    whole, parts = make("whole", dropout=0.2, accumulation=2), make("parts", dropout=0.2, accumulation=2)
+def test_a_resumed_run_ends_like_one_never_interrupted(make, stop_after, optimizer):
+    settings = {"dropout": 0.2, "accumulation": 2, "optimizer": optimizer}
+    whole, parts = make("whole", **settings), make("parts", **settings)
     run_job(whole)
 
     class Interrupter:
@@ -129,6 +132,22 @@ def test_a_resumed_run_ends_like_one_never_interrupted(make, stop_after):
         for job in (whole, parts)
     ]
     assert told[0] == told[1]
+
+
+def test_one_schedule_moves_every_rate(make):
+    job = make(optimizer="muon", learning_rate=1e-3, min_lr=1e-4, muon_learning_rate=0.05, decay="linear")
+    groups = job.trainer.optimizer.param_groups
+    told, used = zip(
+        *(
+            (event.learning_rate, [group["lr"] for group in groups])
+            for event in job.events()
+            if isinstance(event, Stepped)
+        ),
+        strict=True,
+    )
+    assert (told[0], told[1], told[2], told[11]) == pytest.approx((5e-4, 1e-3, 1e-3, 1e-4))
+    for rate, rates in zip(told, used, strict=True):
+        assert rates == pytest.approx([50 * rate, rate, rate])
 
 
 def test_a_run_killed_between_checkpoints_goes_on_from_the_last(make):
@@ -168,7 +187,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(make, where):
         if isinstance(event, Stepped) and event.step == 5:
             break
     before = {name: p.clone() for name, p in trainer.model.named_parameters()}
-    moments = {id(p): s["exp_avg"].clone() for p, s in trainer.optimizer.state.items()}
+    moments = {(id(p), key): value.clone() for p, s in trainer.optimizer.state.items() for key, value in s.items()}
     with torch.no_grad():
         poisoned = next(trainer.model.parameters())
         if where == "loss":
@@ -181,7 +200,8 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(make, where):
         trainer.step()
     for name, p in list(trainer.model.named_parameters())[1:]:
         assert torch.equal(p, before[name])
-    assert all(torch.equal(s["exp_avg"], moments[id(p)]) for p, s in trainer.optimizer.state.items())
+    for p, state in trainer.optimizer.state.items():
+        assert all(torch.equal(value, moments[id(p), key]) for key, value in state.items())
 
 
 def test_patience_ends_a_run_that_no_longer_improves(make):

@@ -27,12 +27,12 @@ def run(argv: Sequence[str]) -> int:
     arguments = parse(Arguments, "ladder", argv)
 
     from clearhead import api
-    from clearhead.cli.report import ladder_document, print_json, print_ladder
+    from clearhead.cli.report import ladder_document, print_json
 
     settings = {**asdict(arguments.data), **asdict(arguments.tokenizer)}
     ladder = api.ladder(*arguments.texts, out=arguments.out, **settings)
     if arguments.json:
         print_json(ladder_document(ladder))
     else:
-        print_ladder(ladder)
+        print(ladder)
     return 0

@@ -57,7 +57,7 @@ def run(argv: Sequence[str]) -> int:
 
 def conclude(trained: "Run", as_json: bool) -> int:
     """What every training ends with: how to go on after Ctrl-C, else the ladder and the folder."""
-    from clearhead.cli.report import ladder_document, print_json, print_ladder
+    from clearhead.cli.report import ladder_document, print_json
 
     last = trained.directory.read_events()[-1]
     if last["reason"] == "interrupted":
@@ -66,7 +66,7 @@ def conclude(trained: "Run", as_json: bool) -> int:
     ladder = trained.ladder()
     rung = ladder[trained.model.kind] if trained.model.kind != "bigram" else ladder.rungs[-1]
     if not as_json:
-        print_ladder(ladder)
+        print(ladder)
         print(trained.path)
         return 0
     judged = ladder.split == "val"

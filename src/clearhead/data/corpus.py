@@ -1,9 +1,8 @@
 """A text divided into what is learned from, what decides, and what only judges; with fingerprints."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import groupby
 
 from clearhead.config import DEV_FRACTION, MIN_SPLIT_CHARACTERS, VAL_FRACTION, DataConfig, TokenizerConfig
@@ -53,14 +52,16 @@ def split(source: Source) -> Corpus:
     """Divide documents into training, dev and validation text, always in the same way.
 
     Fewer than 20 documents: the last 10 % of each validates, the last 2 % of its training part is dev. More:
-    whole documents, by a hash of their text, so that equal documents share a split. A split that would be shorter
-    than 50 characters is not made, and a notice says so.
+    whole documents, ordered by a hash of their text, so that equal documents share a split, and a list that was
+    sorted tells nothing of a document by its neighbours. A split that would be shorter than 50 characters is not
+    made, and a notice says so.
     """
-    by = _by_position
-    if len(source.documents) >= MANY_DOCUMENTS:
-        by = partial(_by_document, ranks={document: _rank(document) for document in set(source.documents)})
+    documents, by = source.documents, _by_position
+    if len(documents) >= MANY_DOCUMENTS:
+        ranks = {document: _rank(document) for document in set(documents)}
+        documents, by = tuple(sorted(documents, key=ranks.__getitem__)), _by_document
     notices = list(source.notices)
-    train, val = by(source.documents, VAL_FRACTION)
+    train, val = by(documents, VAL_FRACTION)
     if not val:
         notices.append(NO_VAL)
     fit, dev = by(train, DEV_FRACTION)
@@ -99,28 +100,26 @@ def _by_position(documents: Sequence[str], fraction: float) -> tuple[tuple[str, 
     return tuple(document[:cut] for document, cut in zip(documents, cuts, strict=True)), last
 
 
-def _by_document(
-    documents: Sequence[str], fraction: float, ranks: Mapping[str, bytes]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """(the others, those of lowest rank that make up the fraction), in their order; equal ones stay together.
+def _by_document(documents: Sequence[str], fraction: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(the others, the first that make up the fraction), in their order; equal neighbours stay together.
 
     A document larger than the whole share stays in training, or a single long one could swallow it.
     """
     share = fraction * sum(map(len, documents))
-    ranked = sorted(range(len(documents)), key=lambda i: ranks[documents[i]])
-    held: set[int] = set()
+    others: list[str] = []
+    held: list[str] = []
     characters = 0
-    for document, group in groupby(ranked, key=documents.__getitem__):
-        if characters >= share:
-            break
-        indices = list(group)
-        if (size := len(document) * len(indices)) <= share:
-            held.update(indices)
+    for document, group in groupby(documents):
+        equal = list(group)
+        size = len(document) * len(equal)
+        if characters < share and size <= share:
+            held += equal
             characters += size
+        else:
+            others += equal
     if characters < MIN_SPLIT_CHARACTERS:
         return tuple(documents), ()
-    others = tuple(document for i, document in enumerate(documents) if i not in held)
-    return others, tuple(documents[i] for i in sorted(held))
+    return tuple(others), tuple(held)
 
 
 def _rank(document: str) -> bytes:

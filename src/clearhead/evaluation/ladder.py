@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from clearhead.data.tokens import TokenDataset
 from clearhead.errors import ConfigError
 from clearhead.evaluation.loss import FULL_PRECISION, measured, split_loss
+from clearhead.evaluation.table import ladder_table
 from clearhead.models.base import LanguageModel
 from clearhead.models.bigram import BigramLanguageModel
 from clearhead.models.ngram import NgramLanguageModel, choose_order
@@ -55,6 +56,10 @@ class Ladder:
             if rung.name == name:
                 return rung
         raise KeyError(name)
+
+    def __str__(self) -> str:
+        """A table for a person."""
+        return ladder_table(self)
 
 
 def score_split(data: TokenDataset) -> str:

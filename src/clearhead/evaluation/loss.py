@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -80,18 +81,32 @@ def split_loss(
 ) -> SplitLoss:
     """The loss over a whole split, or over its first `max_tokens`.
 
-    A model with a `block_size` sees non-overlapping windows of it; any other sees all the text before.
-    A hidden character costs a further 21 bits, so no tokenizer gains by not knowing; `nats_per_token` is the
-    model's own loss, without them.
+    A model with a `block_size` sees non-overlapping windows of it, and of the tokens before each window as many as
+    it looks back to; any other sees all the text before. A hidden character costs a further 21 bits, so no
+    tokenizer gains by not knowing; `nats_per_token` is the model's own loss, without them.
     """
-    nats, tokens = 0.0, 0
+    losses = token_losses(model, data, split, runtime, max_tokens)
+    return measured(float(losses.double().sum()), data, split, len(losses))
+
+
+def token_losses(
+    model: LanguageModel,
+    data: TokenDataset,
+    split: str = "val",
+    runtime: Runtime = FULL_PRECISION,
+    max_tokens: int | None = None,
+) -> Tensor:
+    """Loss in nats (n,) float32 on the CPU of each target of a split, in order; see `split_loss`.
+
+    With `max_tokens`, of the first that many, rounded up to a whole call of the model.
+    """
+    parts: list[Tensor] = []
     with evaluating(model), runtime.autocast():
-        for losses in _token_losses(model, data, split):
-            nats += float(losses.double().sum())
-            tokens += losses.numel()
-            if max_tokens is not None and tokens >= max_tokens:
+        for losses in _losses_by_call(model, data, split):
+            parts.append(losses.flatten().cpu())
+            if max_tokens is not None and sum(map(len, parts)) >= max_tokens:
                 break
-    return measured(nats, data, split, tokens)
+    return torch.cat([torch.zeros(0), *parts])
 
 
 def measured(nats: float, data: TokenDataset, split: str, tokens: int | None = None) -> SplitLoss:
@@ -104,7 +119,7 @@ def measured(nats: float, data: TokenDataset, split: str, tokens: int | None = N
     return SplitLoss(nats / max(1, tokens), bits / max(1, characters), tokens, round(characters))
 
 
-def _token_losses(model: LanguageModel, data: TokenDataset, split: str) -> Iterator[Tensor]:
+def _losses_by_call(model: LanguageModel, data: TokenDataset, split: str) -> Iterator[Tensor]:
     """Loss in nats of each target of a split, in order, a tensor for each call of the model."""
     per_call = max(1, min(TOKENS_PER_CALL, LOGITS_PER_CALL // model.vocab_size))
     if model.block_size is None:
@@ -115,8 +130,27 @@ def _token_losses(model: LanguageModel, data: TokenDataset, split: str) -> Itera
             y = ids[:, start + 1 : start + 1 + x.shape[1]].to(model.device)
             yield _losses(model(x, cache=cache).logits, y)
         return
-    for x, y in data.windows(split, model.block_size, max(1, per_call // model.block_size)):
-        yield _losses(model(x.to(model.device)).logits, y.to(model.device))
+    for before, x, y in _windows_after(data, split, model.block_size, per_call, model.lookback):
+        cache = model.cache_after(before.to(model.device)) if model.lookback else None
+        yield _losses(model(x.to(model.device), cache=cache).logits, y.to(model.device))
+
+
+def _windows_after(
+    data: TokenDataset, split: str, block_size: int, per_call: int, lookback: int
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """before (B, L), x, y (B, T): non-overlapping windows in order, with the L tokens before each.
+
+    L is `lookback`, less in windows near the beginning of the split, which come one by one for that.
+    """
+    ids, start = data.ids(split), 0
+    for x, y in data.windows(split, block_size, max(1, per_call // block_size)):
+        starts = start + block_size * np.arange(len(x))
+        start += x.numel()
+        near = int(np.searchsorted(starts, lookback))
+        for rows in [*(slice(row, row + 1) for row in range(near)), slice(near, len(x))]:
+            if len(first := starts[rows]):
+                back = np.arange(-min(lookback, int(first[0])), 0)
+                yield torch.from_numpy(ids[first[:, None] + back].astype("int64")), x[rows], y[rows]
 
 
 def _losses(logits: Tensor, targets: Tensor) -> Tensor:

@@ -52,14 +52,21 @@ class Decoder:
         """Logits (B, V) on the CPU after context (B, n), which continues the one before; n at least 1."""
         start = window_start(context.shape[1], self.model.block_size)
         if not self.use_cache:
+            before = self.before(context, start)
+            self.cache = self.model.cache_after(before) if before.shape[1] else None
             return self.read(context[:, start:])
         if self.cache is None:
             self.cache = self.model.new_cache(len(context))
         if start != self.start:
             self.cache.reset()
+            self.cache.precede(self.before(context, start))
             self.start = self.seen = start
         new, self.seen = context[:, self.seen :], context.shape[1]
         return self.read(new)
+
+    def before(self, context: Tensor, start: int) -> Tensor:
+        """The tokens (B, L) before a window that the model looks back to; none for most models."""
+        return context[:, max(0, start - self.model.lookback) : start].to(self.device)
 
     def read(self, idx: Tensor) -> Tensor:
         """Logits (B, V) after idx, in evaluation mode; a model in training goes back to it."""

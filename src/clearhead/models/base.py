@@ -40,6 +40,12 @@ class Cache(ABC):
     def reset(self) -> None:
         """Forget everything: all lengths become 0."""
 
+    def precede(self, idx: Tensor) -> None:  # noqa: B027
+        """Take note of the tokens idx (B, T) that stand before the window; they are not part of it.
+
+        Nothing, unless a model looks further back than its window (see `LanguageModel.lookback`).
+        """
+
 
 class HistoryCache(Cache):
     """The last `context` tokens of each row: all that a count model needs. (B, context) int64."""
@@ -57,6 +63,10 @@ class HistoryCache(Cache):
     def reset(self) -> None:
         """Forget all rows."""
         self.lengths.zero_()
+
+    def precede(self, idx: Tensor) -> None:
+        """Remember idx (B, T) like any tokens: a count model makes no difference between a window and before."""
+        self.extend(idx.to(self.tokens.device))
 
     def extend(self, idx: Tensor) -> tuple[Tensor, Tensor]:
         """Append idx (B, T); return the history before it (B, context), right-aligned, and its lengths (B,).
@@ -81,6 +91,8 @@ class LanguageModel(nn.Module, ABC):
     """The most tokens one call accepts; None when any number will do."""
     context: int
     """How many tokens, the current one included, can influence a prediction."""
+    lookback: int = 0
+    """How many tokens before a window of `block_size` still matter, told to a cache by `precede`."""
 
     @abstractmethod
     def forward(self, idx: Tensor, targets: Tensor | None = None, cache: Cache | None = None) -> Output:
@@ -92,6 +104,12 @@ class LanguageModel(nn.Module, ABC):
     @abstractmethod
     def new_cache(self, slots: int) -> Cache:
         """An empty cache for `slots` rows."""
+
+    def cache_after(self, before: Tensor) -> Cache:
+        """A fresh cache for a window that follows the tokens `before` (B, T), T may be 0."""
+        cache = self.new_cache(len(before))
+        cache.precede(before)
+        return cache
 
     @abstractmethod
     def to_config(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Shapes: B rows, T positions, L positions with their history, V vocabulary. All w
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -20,6 +20,26 @@ ROW_CELLS = 1 << 20
 """Probabilities worked on in one go: bounds the memory of a forward pass beside its logits."""
 SCORED = 1 << 18
 """Tokens scored in one go."""
+
+
+class Contexts(NamedTuple):
+    """What stands before the tokens to predict, looked up at n positions."""
+
+    ids: list[Int64]
+    """For each length 0 .. order - 1 the ids (n,) of the contexts, -1 for one that was never seen."""
+    usable: Int64
+    """(n,) how many tokens may be looked at."""
+
+
+class Evidence(NamedTuple):
+    """How much the tables know at n positions; all zero where no context was ever followed by anything."""
+
+    matched: Int64
+    """(n,) the length of the longest context that was."""
+    seen: Int64
+    """(n,) how often that context occurs in the counted text."""
+    followers: Int64
+    """(n,) how many different tokens follow it there."""
 
 
 class NgramLanguageModel(LanguageModel):
@@ -76,6 +96,11 @@ class NgramLanguageModel(LanguageModel):
 
     def forward(self, idx: Tensor, targets: Tensor | None = None, cache: Cache | None = None) -> Output:
         """Log-probabilities (B, T, V) float32 after each of idx (B, T); a row knows only itself and its cache."""
+        logits = self.log_probabilities(self.look_up(idx, cache)).view(*idx.shape, -1).to(idx.device)
+        return Output(logits, None if targets is None else cross_entropy(logits, targets))
+
+    def look_up(self, idx: Tensor, cache: Cache | None = None) -> Contexts:
+        """The contexts at the positions of idx (B, T), row by row, n = B T; a cache is read and extended."""
         B, T = idx.shape
         known, first = idx, np.zeros(B, dtype=np.int64)
         if cache is not None:
@@ -84,16 +109,31 @@ class NgramLanguageModel(LanguageModel):
             known = torch.cat([history, idx], dim=1)
             first = np.maximum(history.shape[1] - lengths.cpu().numpy(), 0)
         tokens = known.cpu().numpy()
-        usable = self._usable(tokens, first)[:, tokens.shape[1] - T :].reshape(-1)
-        contexts = [ids[:, tokens.shape[1] - T :].reshape(-1) for ids in self._ngram_ids(tokens, self.order - 1)]
-        logits = torch.empty(B * T, self.vocab_size)
+        new = slice(tokens.shape[1] - T, None)
+        usable = self._usable(tokens, first)[:, new].reshape(-1)
+        return Contexts([ids[:, new].reshape(-1) for ids in self._ngram_ids(tokens, self.order - 1)], usable)
+
+    def log_probabilities(self, contexts: Contexts) -> Tensor:
+        """Log-probabilities (n, V) float32 of the token after each of n contexts."""
+        n = len(contexts.usable)
+        logits = torch.empty(n, self.vocab_size)
         step = max(1, ROW_CELLS // self.vocab_size)
-        for start in range(0, B * T, step):
+        for start in range(0, n, step):
             part = slice(start, start + step)
-            rows = self._rows([ids[part] for ids in contexts], usable[part])
+            rows = self._rows([ids[part] for ids in contexts.ids], contexts.usable[part])
             logits[part] = torch.from_numpy(np.log(rows, out=rows))
-        logits = logits.view(B, T, self.vocab_size).to(idx.device)
-        return Output(logits, None if targets is None else cross_entropy(logits, targets))
+        return logits
+
+    def evidence(self, contexts: Contexts) -> Evidence:
+        """How long, how frequent and how varied the longest known of each of n contexts is."""
+        matched, seen, followers = np.zeros((3, len(contexts.usable)), dtype=np.int64)
+        for length in range(1, self.order):
+            ids, estimate = contexts.ids[length], self.tops[length]
+            at = np.flatnonzero(estimate.followed(ids) & (contexts.usable >= length))
+            starts = estimate.level.starts
+            matched[at], seen[at] = length, self.levels[length - 1].raw[ids[at]]
+            followers[at] = starts[ids[at] + 1] - starts[ids[at]]
+        return Evidence(matched, seen, followers)
 
     def token_losses(self, ids: Ids) -> Float64:
         """Loss in nats (N - 1,) of each of ids[1:] of a stream (N,), given all that precedes it."""

@@ -5,18 +5,31 @@ import math
 from clearhead.config import TrainConfig
 
 
-def learning_rate(step: int, config: TrainConfig) -> float:
-    """The rate of update number `step` (0 is the first): linear warm-up, then half a cosine down to `min_lr`.
+def schedule(step: int, config: TrainConfig) -> float:
+    """The share, in 0 .. 1, of every peak rate at update number `step` (0 is the first): one shape for all rates.
 
-    Loshchilov & Hutter 2017, "SGDR", section 3, without restarts. A warm-up longer than the run is cut to a
-    tenth of it.
+    A linear warm-up, then a fall to `min_lr / learning_rate` (1 where `min_lr` is not below the peak): half a
+    cosine (Loshchilov & Hutter 2017, "SGDR", section 3, without restarts) or a straight line, as `decay` says. A
+    warm-up longer than the run is cut to a tenth of it.
 
     >>> config = TrainConfig(learning_rate=1.0, min_lr=0.1, warmup_iters=4, max_iters=105)
-    >>> [round(learning_rate(step, config), 3) for step in (0, 3, 54, 104)]
-    [0.25, 1.0, 0.55, 0.1]
+    >>> [round(schedule(step, config), 3) for step in (0, 3, 29, 54, 104)]
+    [0.25, 1.0, 0.868, 0.55, 0.1]
     """
     warmup = config.warmup_iters if config.warmup_iters < config.max_iters else config.max_iters // 10
     if step < warmup:
-        return config.learning_rate * (step + 1) / warmup
+        return (step + 1) / warmup
     progress = min(1.0, (step - warmup) / max(1, config.max_iters - 1 - warmup))
-    return config.min_lr + 0.5 * (1 + math.cos(math.pi * progress)) * (config.learning_rate - config.min_lr)
+    fallen = progress if config.decay == "linear" else 0.5 * (1 - math.cos(math.pi * progress))
+    lowest = config.min_lr / config.learning_rate if config.min_lr < config.learning_rate else 1.0
+    return 1 - fallen * (1 - lowest)
+
+
+def learning_rate(step: int, config: TrainConfig) -> float:
+    """AdamW's rate of update number `step`.
+
+    >>> config = TrainConfig(learning_rate=2.0, min_lr=0.2, warmup_iters=4, max_iters=105, decay="linear")
+    >>> [round(learning_rate(step, config), 3) for step in (0, 3, 29, 54, 104)]
+    [0.5, 2.0, 1.55, 1.1, 0.2]
+    """
+    return schedule(step, config) * config.learning_rate

@@ -69,18 +69,27 @@ def save_checkpoint(
     optimizer: dict[str, Tensor] | None = None,
 ) -> Path:
     """Write checkpoint `step` and point `latest` to it. StorageError when the disk refuses; old ones remain."""
-    path = run.checkpoint(step)
+    _write(run.checkpoint(step), step, model, state, optimizer or {})
+    run.point("latest", step)
+    return run.checkpoint(step)
+
+
+def save_mixture(run: RunDirectory, step: int, model: LanguageModel, *, state: dict[str, Any]) -> Path:
+    """Write the whole mixture beside the checkpoints, with the step of its GPT; StorageError when the disk refuses."""
+    _write(run.mixture, step, model, state, {})
+    return run.mixture
+
+
+def _write(path: Path, step: int, model: LanguageModel, state: dict[str, Any], optimizer: dict[str, Tensor]) -> None:
     if path.exists():
         shutil.rmtree(path)
     with folder_atomic(path) as aside:
         save_file(_plain(model.state_dict()), aside / MODEL)
-        save_file(_plain(optimizer or {}), aside / OPTIMIZER)
+        save_file(_plain(optimizer), aside / OPTIMIZER)
         document = {"step": step, "model": {"kind": model.kind, "config": model.to_config()}, "trainer": state}
         (aside / STATE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         digests = {name: sha256_file(aside / name) for name in (MODEL, OPTIMIZER, STATE)}
         (aside / MANIFEST).write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
-    run.point("latest", step)
-    return path
 
 
 def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -89,7 +98,18 @@ def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def load_checkpoint(run: RunDirectory, step: int) -> Checkpoint:
     """Read and verify one checkpoint; CheckpointError names what is missing, changed or does not fit."""
-    path = run.checkpoint(step)
+    return _read(run.checkpoint(step))
+
+
+def load_mixture(run: RunDirectory) -> Checkpoint | None:
+    """Read and verify the mixture; None where none was fitted (yet), CheckpointError where it is damaged."""
+    try:
+        return _read(run.mixture) if run.mixture.exists() else None
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; fit it again with: clearhead resume {run.path}") from error
+
+
+def _read(path: Path) -> Checkpoint:
     try:
         digests = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         for name in (MODEL, OPTIMIZER, STATE):

@@ -64,6 +64,11 @@ class RunDirectory:
         """The folder of one checkpoint."""
         return self.checkpoints / f"step-{step}"
 
+    @property
+    def mixture(self) -> Path:
+        """The folder of the mixture that a run of `--model mixture` ends with."""
+        return self.checkpoints / "mixture"
+
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, ascending."""
         found = (re.fullmatch(r"step-(\d+)", p.name) for p in self.checkpoints.glob("step-*"))

@@ -5,7 +5,7 @@ import re
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,19 @@ from clearhead.data.prepare import Prepared, prepare, retokenise
 from clearhead.data.tokens import TokenDataset
 from clearhead.errors import CheckpointError, ConfigError
 from clearhead.evaluation.ladder import Rung, counted_rungs, fit_ngram, losses_by_rung
+from clearhead.evaluation.mixing import fit_mixture, has_dev
 from clearhead.files import write_atomic
 from clearhead.initialise import default_name, initialise
 from clearhead.models.base import LanguageModel
+from clearhead.models.gpt import GPTLanguageModel
 from clearhead.models.ngram import NgramLanguageModel
-from clearhead.runs.checkpoint import best_checkpoint, newest_checkpoint, save_checkpoint
+from clearhead.runs.checkpoint import (
+    best_checkpoint,
+    load_mixture,
+    newest_checkpoint,
+    save_checkpoint,
+    save_mixture,
+)
 from clearhead.runs.corpus import corpus_record, open_data
 from clearhead.runs.directory import RunDirectory, create_run
 from clearhead.runtime import choose_runtime, environment
@@ -47,11 +55,28 @@ class Job:
         """The events of training, notices first."""
         step = self.trainer.progress.step if self.trainer else 0
         yield from (Notice(step, message) for message in self.notices)
-        if self.trainer:
-            yield from self.trainer.events()
-        else:
+        if self.trainer is None:
             yield Saved(0, self.run.checkpoint(0).name)
             yield Finished(0, "done", 0.0)
+            return
+        mixes = self.trainer.config.model == "mixture"
+        for event in self.trainer.events():
+            if mixes and isinstance(event, Finished) and event.reason != "interrupted":
+                yield from _mix(self.trainer, event)
+            else:
+                yield event
+
+
+def _mix(trainer: Trainer, finished: Finished) -> Iterator[Event]:
+    """Fit and save the mixture of the best weights, then end: later than training by what that took."""
+    checkpoint = best_checkpoint(trainer.run)
+    gpt = checkpoint.model.to(trainer.runtime.device)
+    assert isinstance(gpt, GPTLanguageModel)
+    mixture, fit = fit_mixture(gpt, trainer.data, trainer.tokenizer, trainer.runtime, trainer.config.order)
+    path = save_mixture(trainer.run, checkpoint.step, mixture, state=asdict(fit))
+    yield Notice(finished.step, fit.summary)
+    yield Saved(finished.step, path.name)
+    yield replace(finished, seconds=finished.seconds + fit.seconds)
 
 
 def new_job(
@@ -74,8 +99,10 @@ def new_job(
     record, notices = corpus_record(prepared.corpus), list(prepared.corpus.notices)
     tokenizer, data = prepared.tokenizer, prepared.data
     del prepared  # the text is on disk as tokens; a large one should not lie in memory while it is counted
+    if config.model == "mixture" and not has_dev(data):
+        raise ConfigError("model=mixture is fitted on dev, and the text is too short for a dev split; try --model gpt")
     config, shrunk = _fit_block(config, data)
-    config = replace(config, init=None if init_from else config.init or default_name(config.model, config.preset))
+    config = replace(config, init=None if init_from else config.init or default_name(config.trained, config.preset))
     model = _fresh_model(config, tokenizer, data) if init_from is None else _weights_of(init_from, config)
     rungs = list(counted_rungs(data, tokenizer))
     run = create_run(
@@ -100,7 +127,7 @@ def resume_job(run: RunDirectory) -> Job:
     if config.model == "ngram":
         raise CheckpointError(f"run {run.name} is a counted model: it is complete, there is nothing to resume")
     checkpoint, passed_over = newest_checkpoint(run)
-    if checkpoint.step >= config.train.max_iters:
+    if checkpoint.step >= config.train.max_iters and (config.model != "mixture" or _is_mixed(run)):
         raise CheckpointError(
             f"run {run.name} is complete at step {checkpoint.step}; "
             f"to train its weights further: clearhead train --init_from {run.path}"
@@ -112,6 +139,13 @@ def resume_job(run: RunDirectory) -> Job:
     trainer.restore(checkpoint)
     _take_back_events(run, checkpoint.step, trainer.progress.evaluated_at)
     return Job(run, trainer, rungs, passed_over)
+
+
+def _is_mixed(run: RunDirectory) -> bool:
+    """Whether the run's mixture is there and whole."""
+    with suppress(CheckpointError):
+        return load_mixture(run) is not None
+    return False
 
 
 def run_job(job: Job, sinks: Sequence[Sink] = ()) -> Finished:
@@ -147,9 +181,9 @@ def _fresh_model(config: RunConfig, tokenizer: Tokenizer, data: TokenDataset) ->
     if config.model == "ngram":
         return fit_ngram(data, tokenizer, config.order)[0]
     vocab_size = tokenizer.vocab_size
-    shape = {"vocab_size": vocab_size} if config.model == "bigram" else asdict(config.gpt(vocab_size))
+    shape = {"vocab_size": vocab_size} if config.trained == "bigram" else asdict(config.gpt(vocab_size))
     torch.manual_seed(config.train.seed)  # a model of somebody else's may draw its own first weights
-    model: LanguageModel = registry.resolve("models", config.model).from_config(shape)
+    model: LanguageModel = registry.resolve("models", config.trained).from_config(shape)
     initialise(model, config.init, seed=config.train.seed, ids=data.ids("train"))
     return model
 
@@ -159,7 +193,7 @@ def _weights_of(run: RunDirectory, config: RunConfig) -> LanguageModel:
     checkpoint = best_checkpoint(run)
     other = run.read_config()
     mine, theirs = (
-        {"model": c.model, "block_size": c.train.block_size, **asdict(c.architecture)} for c in (config, other)
+        {"model": c.trained, "block_size": c.train.block_size, **asdict(c.architecture)} for c in (config, other)
     )
     for key, value in theirs.items():
         if mine[key] != value:

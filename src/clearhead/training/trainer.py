@@ -17,7 +17,7 @@ from clearhead.evaluation.loss import estimate_loss, split_loss
 from clearhead.generation.text import stream_text
 from clearhead.initialise import expected_first_loss
 from clearhead.models.base import LanguageModel
-from clearhead.optim.schedules import learning_rate
+from clearhead.optim.schedules import schedule
 from clearhead.runs.checkpoint import (
     Checkpoint,
     optimizer_tensors,
@@ -67,7 +67,8 @@ class Trainer:
     def __post_init__(self) -> None:
         self.train = self.config.train
         self.model.to(self.runtime.device, self.runtime.dtype)
-        self.optimizer = registry.resolve("optimizers", "adamw")(self.model, self.train)
+        self.optimizer = registry.resolve("optimizers", self.train.optimizer)(self.model, self.train)
+        self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.stop_requested = False
         self._begun = time.perf_counter()
 
@@ -103,9 +104,9 @@ class Trainer:
     def step(self) -> Stepped:
         """One update: batch, forward, backward, clip, update."""
         step, train = self.progress.step, self.train
-        rate = learning_rate(step, train)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        factor = schedule(step, train)
+        for group, base_rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
+            group["lr"] = factor * base_rate
         loss = torch.zeros((), device=self.runtime.device, dtype=self.runtime.dtype)
         for micro, (x, y) in enumerate(micro_batches(*self._batch("train", step), train.accumulation)):
             if train.dropout:
@@ -120,7 +121,7 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step += 1
-        return Stepped(self.progress.step, float(loss), rate, float(norm), self._seconds())
+        return Stepped(self.progress.step, float(loss), factor * train.learning_rate, float(norm), self._seconds())
 
     def _check_finite(self, loss: float, norm: float) -> None:
         if math.isfinite(loss) and math.isfinite(norm):

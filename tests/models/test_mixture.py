@@ -1,0 +1,149 @@
+"""The mixture against its two parts, mixed by hand."""
+
+import numpy as np
+import pytest
+import torch
+from streams import EOT, V, random_stream
+from torch import Tensor
+
+from clearhead.config import GPTConfig
+from clearhead.errors import ConfigError
+from clearhead.models.gpt import GPTLanguageModel
+from clearhead.models.mixture import MixtureLanguageModel, buckets, table_shape
+from clearhead.models.ngram import Evidence, NgramLanguageModel
+
+S = 10
+
+
+def parts(order: int = 4, *, documents: bool = False) -> tuple[NgramLanguageModel, GPTLanguageModel]:
+    torch.manual_seed(3)
+    gpt = GPTLanguageModel(GPTConfig(vocab_size=V, block_size=S, n_embd=16, n_head=2, n_layer=1))
+    for parameter in gpt.parameters():  # far from uniform, so that a wrong part shows
+        parameter.data.mul_(3)
+    stream = random_stream(400, documents=documents)
+    return NgramLanguageModel.fit(stream, V, order, eot_id=EOT if documents else None), gpt.eval()
+
+
+def random_ids(B: int, T: int, seed: int = 0) -> Tensor:
+    return torch.randint(V, (B, T), generator=torch.Generator().manual_seed(seed))
+
+
+def times_followed(stream: list[int], context: list[int]) -> list[int]:
+    """What follows each occurrence of a context."""
+    k = len(context)
+    return [stream[i + k] for i in range(len(stream) - k) if stream[i : i + k] == context]
+
+
+@pytest.mark.parametrize("documents", [False, True])
+def test_evidence_is_what_a_search_through_the_text_finds(documents: bool) -> None:
+    stream, order = random_stream(400, documents=documents), 5
+    model = NgramLanguageModel.fit(stream, V, order, eot_id=EOT if documents else None)
+    held_out = random_stream(150, documents=documents, seed=1).tolist()
+    evidence = model.evidence(model.look_up(torch.tensor([held_out])))
+    for t in range(len(held_out)):
+        before = held_out[max(0, t + 2 - order) : t + 1]
+        if documents and EOT in before:
+            before = before[len(before) - 1 - before[::-1].index(EOT) :]
+        lengths = [k for k in range(1, len(before) + 1) if times_followed(stream.tolist(), before[-k:])]
+        if not lengths:
+            assert [part[t] for part in evidence] == [0, 0, 0]
+            continue
+        context = before[-max(lengths) :]
+        followers = times_followed(stream.tolist(), context)
+        occurs = len(followers) + (stream.tolist()[-len(context) :] == context)
+        if context == [EOT]:
+            occurs -= documents  # the one that opens the stream is no token of it
+        assert [part[t] for part in evidence] == [len(context), occurs, len(set(followers))]
+
+
+def test_evidence_continues_what_a_cache_has_seen() -> None:
+    model, idx = parts()[0], random_ids(3, 12)
+    whole = model.evidence(model.look_up(idx))
+    cache = model.new_cache(3)
+    first, second = (model.evidence(model.look_up(part, cache)) for part in idx.split([5, 7], dim=1))
+    for all_at_once, a, b in zip(whole, first, second, strict=True):
+        joined = np.concatenate([a.reshape(3, 5), b.reshape(3, 7)], axis=1)
+        np.testing.assert_array_equal(all_at_once.reshape(3, 12), joined)
+
+
+def test_buckets_separate_what_is_known() -> None:
+    order = 3
+    known = [(m, n, f) for m in range(order) for n in (1, 2, 4, 16, 64) for f in (1, 2, 3, 5, 9)]
+    found = buckets(Evidence(*(np.array(column) for column in zip(*known, strict=True))))
+    assert found.tolist() == list(range(int(np.prod(table_shape(order)))))
+    same = buckets(Evidence(np.array([1, 1]), np.array([5, 15]), np.array([3, 4])))
+    assert same[0] == same[1], "5 and 15 times, 3 and 4 followers, are of one class each"
+
+
+@pytest.mark.parametrize("order", [1, 4])
+@pytest.mark.parametrize("documents", [False, True])
+def test_it_is_the_mean_of_its_parts_probabilities_by_the_weight_of_the_bucket(order: int, documents: bool) -> None:
+    ngram, gpt = parts(order, documents=documents)
+    weights = torch.rand(table_shape(order), generator=torch.Generator().manual_seed(1))
+    idx = random_ids(6, S)
+    mixed = MixtureLanguageModel(ngram, gpt, weights)(idx).logits.double().exp()
+    counted, neural = ngram(idx).logits.double().exp(), gpt(idx).logits.double().softmax(-1)
+    evidence = ngram.evidence(ngram.look_up(idx))
+    for n, (m, seen, followers) in enumerate(zip(*evidence, strict=True)):
+        b, t = divmod(n, S)
+        c = sum(int(seen) >= least for least in (2, 4, 16, 64))
+        f = sum(int(followers) >= least for least in (2, 3, 5, 9))
+        a = float(weights[int(m), c, f])
+        torch.testing.assert_close(mixed[b, t], a * counted[b, t] + (1 - a) * neural[b, t], atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(mixed.sum(-1), torch.ones(6, S, dtype=torch.double), atol=1e-5, rtol=0)
+
+
+def test_a_weight_of_one_or_zero_is_one_part_alone() -> None:
+    ngram, gpt = parts()
+    idx = random_ids(4, S)
+    assert torch.equal(MixtureLanguageModel(ngram, gpt, 1.0)(idx).logits, ngram(idx).logits)
+    assert torch.equal(MixtureLanguageModel(ngram, gpt, 0.0)(idx).logits, gpt(idx).logits.log_softmax(-1))
+
+
+def test_tokens_that_one_part_rules_out_keep_the_share_of_the_other() -> None:
+    ngram, gpt = parts()
+    gpt.lm_head.weight.data.mul_(1e4)  # all probability on one token, elsewhere none that float32 could hold
+    idx = random_ids(4, S)
+    mixed = MixtureLanguageModel(ngram, gpt, 0.25)(idx).logits
+    assert bool(torch.isfinite(mixed).all())
+    least = mixed.min(-1).values
+    assert bool((least >= (ngram(idx).logits + np.log(0.25)).min(-1).values - 1e-5).all())
+
+
+def test_in_bfloat16_the_mixing_stays_exact() -> None:
+    ngram, gpt = parts()
+    idx = random_ids(2, S)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = MixtureLanguageModel(ngram, gpt, 0.5)(idx).logits
+    assert logits.dtype == torch.float32
+    torch.testing.assert_close(logits.exp().sum(-1), torch.ones(2, S), atol=1e-5, rtol=0)
+
+
+def test_the_ngram_sees_past_the_window_and_the_gpt_does_not() -> None:
+    ngram, gpt = parts()
+    model, idx = MixtureLanguageModel(ngram, gpt, 0.5), random_ids(3, 2 * S)
+    before, window = idx.split(S, dim=1)
+    mixed = model(window, cache=model.cache_after(before)).logits.exp()
+    counted, neural = ngram(idx).logits[:, S:].exp(), gpt(window).logits.softmax(-1)
+    torch.testing.assert_close(mixed, (counted + neural) / 2, atol=1e-6, rtol=1e-5)
+
+
+def test_both_parts_are_counted_and_described() -> None:
+    ngram, gpt = parts()
+    model = MixtureLanguageModel(ngram, gpt, 0.5)
+    assert model.num_parameters() == ngram.num_parameters() + gpt.num_parameters()
+    assert (model.block_size, model.context, model.lookback) == (S, S, ngram.order - 1)
+    fresh = MixtureLanguageModel.from_config(model.to_config())
+    assert fresh.to_config() == model.to_config()
+    assert (fresh.ngram.order, fresh.gpt.config) == (ngram.order, gpt.config)
+
+
+def test_parts_that_do_not_fit_are_refused() -> None:
+    ngram, gpt = parts()
+    with pytest.raises(ConfigError, match="an n-gram of 4 tokens and a GPT of 5"):
+        MixtureLanguageModel(NgramLanguageModel(4, 4), gpt, 0.5)
+    with pytest.raises(ConfigError, match=r"weights of shape \(3, 5, 5\) do not fit an n-gram of order 4"):
+        MixtureLanguageModel(ngram, gpt, torch.zeros(table_shape(3)))
+    for wrong in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ConfigError, match=r"outside 0 \.\. 1"):
+            MixtureLanguageModel(ngram, gpt, wrong)
