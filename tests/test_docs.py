@@ -93,8 +93,8 @@ def test_commands_parse(page: Path, words: list[str]) -> None:
     record = import_module(f"clearhead.cli.{verb}").Arguments
     parsed = parse(record, verb, argv, record())
     settings = getattr(parsed, "settings", RunConfig())
-    assert settings.model in ("gpt", "bigram", "ngram")
-    assert settings.init is None or settings.init in names_for(settings.model)
+    assert settings.model in ("gpt", "bigram", "ngram", "mixture")
+    assert settings.init is None or settings.init in names_for(settings.trained)
 
 
 @pytest.mark.parametrize("page", DOCUMENTS, ids=name_of)

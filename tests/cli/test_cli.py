@@ -227,6 +227,7 @@ BAD = {
         (["train", "latin1", "--preset", "modren"], "did you mean 'modern'"),
         (["train", "latin1", "--tokenizer", "chars"], "did you mean 'char'"),
         (["train", "latin1", "--errors", "replace", "--init", "xaver"], "did you mean 'xavier'"),
+        (["train", "latin1", "--errors", "replace", "--optimizer", "moun"], "did you mean 'muon'"),
         (["train", "latin1", "--device", "cudda"], "cudda"),
         (["train", "latin1", "--config", "nowhere.toml"], "nowhere.toml"),
         (["train", "latin1", "--errors", "replace", "--name", "../up"], "no plain folder name"),

@@ -1,4 +1,4 @@
-"""Muon against a plain loop, against torch's own, against the singular values themselves."""
+"""Muon against a plain loop and against torch's own: what moves, by how much, and that it comes back."""
 
 import math
 from copy import deepcopy
@@ -12,8 +12,9 @@ from clearhead.config import PRESETS, GPTConfig, TrainConfig
 from clearhead.models.bigram import BigramLanguageModel
 from clearhead.models.gpt import GPTLanguageModel
 from clearhead.optim.adamw import build_adamw
-from clearhead.optim.muon import Muon, build_muon, hidden_matrices, orthogonalise
+from clearhead.optim.muon import Muon, build_muon, hidden_matrices
 from clearhead.runs.checkpoint import optimizer_tensors, restore_optimizer
+from oracles.newton_schulz import SHAPES, newton_schulz
 
 C, W = 16, 40
 """Width, and the hidden width that swiglu gets for it."""
@@ -39,93 +40,6 @@ def one_matrix(weight: Tensor, **settings: Any) -> tuple[nn.Parameter, Muon]:
     """A matrix under Muon, beside an AdamW of something else."""
     matrix, other = nn.Parameter(weight.clone()), nn.Parameter(torch.zeros(2))
     return matrix, Muon({matrix: 1}, torch.optim.AdamW([other]), **settings)
-
-
-def plainly(g: Tensor) -> Tensor:
-    """Newton-Schulz as the paper's listing has it, one matrix, in the type that came."""
-    x = g / g.norm()
-    if g.shape[0] > g.shape[1]:
-        x = x.T
-    for _ in range(5):
-        square = x @ x.T
-        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
-    return x.T if g.shape[0] > g.shape[1] else x
-
-
-SHAPES = [(8, 8), (16, 43), (43, 16), (1, 7), (96, 32), (128, 344)]
-
-
-@pytest.mark.parametrize("shape", [(16, 43), (43, 16), (1, 7), (96, 32), (128, 344), (384, 128)])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_singular_values_come_near_one(shape, dtype):
-    torch.manual_seed(0)
-    out = orthogonalise(torch.randn(3, *shape).to(dtype))
-    assert out.dtype == dtype
-    values = torch.linalg.svdvals(out.double())
-    assert values.min() > 0.6
-    assert values.max() < 1.3
-
-
-@pytest.mark.parametrize("steps", [3, 4, 5])
-def test_more_steps_reach_smaller_values(steps):
-    """From 0 a step multiplies by 3.4445: what begins above 3.4445^-steps ends near 1."""
-    values = torch.logspace(0, -3, 64, dtype=torch.float64)
-    u, v = (torch.linalg.qr(torch.randn(64, 64, dtype=torch.float64))[0] for _ in range(2))
-    out = torch.linalg.svdvals(orthogonalise((u @ values.diag() @ v)[None], steps)[0])
-    reached = values / values.norm() > 0.7 * 3.4445**-steps
-    assert 10 < reached.sum() < 64
-    assert ((out > 0.6) & (out < 1.3)).sum() >= reached.sum()
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_a_stack_is_its_matrices_one_by_one(shape):
-    stack = torch.randn(5, *shape, dtype=torch.float64)
-    out = orthogonalise(stack)
-    for matrix, whole in zip(stack, out, strict=True):
-        torch.testing.assert_close(orthogonalise(matrix[None])[0], whole)
-        torch.testing.assert_close(plainly(matrix), whole)
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_tall_is_wide_transposed(shape):
-    stack = torch.randn(2, *shape)
-    torch.testing.assert_close(orthogonalise(stack.mT), orthogonalise(stack).mT)
-
-
-def test_singular_vectors_stay():
-    matrix = torch.randn(6, 9, dtype=torch.float64)
-    u, values, v = torch.linalg.svd(matrix, full_matrices=False)
-    turned = u.T @ orthogonalise(matrix[None])[0] @ v.T
-    assert (turned - turned.diagonal().diag()).abs().max() < 1e-12
-    assert values.max() / values.min() > turned.diagonal().max() / turned.diagonal().min() > 0
-
-
-@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
-def test_the_length_of_a_gradient_does_not_matter(scale):
-    stack = torch.randn(2, 8, 20)
-    torch.testing.assert_close(orthogonalise(stack * scale), orthogonalise(stack))
-
-
-@pytest.mark.parametrize(("dtype", "noise"), [(torch.float64, 1e-12), (torch.float32, 1e-3), (torch.bfloat16, 1.3)])
-def test_what_lacks_rank_stays_finite(dtype, noise):
-    """What rounding leaves in the empty directions grows by 3.4445^5 = 485 and no further than 1.2."""
-    torch.manual_seed(4)
-    rank_one = torch.outer(torch.randn(12).double(), torch.randn(30).double()).to(dtype)
-    out = orthogonalise(torch.stack([rank_one, torch.zeros(12, 30, dtype=dtype)]))
-    values = torch.linalg.svdvals(out.double())
-    assert 0.6 < values[0, 0] < 1.3
-    assert values[0, 1] < noise
-    assert not out[1].any()
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_bfloat16_changes_little(shape):
-    torch.manual_seed(5)
-    stack = torch.randn(3, *shape)
-    coarse, fine = orthogonalise(stack, dtype=torch.bfloat16), orthogonalise(stack)
-    assert coarse.dtype == fine.dtype == torch.float32
-    assert not torch.equal(coarse, fine)
-    assert (coarse - fine).norm() < 0.03 * fine.norm()
 
 
 @pytest.mark.parametrize(
@@ -158,7 +72,7 @@ def test_an_update_is_the_plain_loop(shape, dtype):
         optimizer.step()
         buffer = 0.9 * buffer + gradient
         factor = max(1.0, math.sqrt(shape[0] / shape[1]))
-        weight = weight - 0.1 * 0.5 * weight - 0.1 * factor * plainly(gradient + 0.9 * buffer)
+        weight = weight - 0.1 * 0.5 * weight - 0.1 * factor * newton_schulz(gradient + 0.9 * buffer)
         torch.testing.assert_close(matrix.detach(), weight, rtol=1e-5, atol=1e-5)
 
 
@@ -218,7 +132,9 @@ def test_packed_matrices_move_each_by_itself():
         moved = (weight.detach() - before[f"blocks.1.{name}.weight"]).split(rows)
         assert [part.shape for part in moved] == shapes
         for part, gradient, (m, n) in zip(moved, weight.grad.split(rows), shapes, strict=True):
-            torch.testing.assert_close(part, -0.1 * max(1.0, m / n) ** 0.5 * plainly(gradient), rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(
+                part, -0.1 * max(1.0, m / n) ** 0.5 * newton_schulz(gradient), rtol=1e-4, atol=1e-5
+            )
 
 
 def test_the_rest_moves_as_under_adamw():

@@ -93,6 +93,7 @@ def new_job(
     tokenizer are another run's; `config` must describe the same model (see `config_from`).
     """
     registry.check("models", config.model)
+    registry.check("optimizers", config.train.optimizer)
     _check_name(name)
     runtime = choose_runtime(config.train)
     prepared = prepare(config, corpus) if init_from is None else _prepare_for(init_from, config, corpus)
