@@ -128,6 +128,19 @@ def test_a_run_starts_from_the_weights_of_another(run, poem, tmp_path):
         clearhead.train(poem, out=tmp_path / "runs", init_from=run.path, progress=False, n_layer=3)
 
 
+def test_weights_from_a_text_that_is_gone_need_a_new_text(poem, tmp_path, monkeypatch):
+    import io
+
+    from clearhead.errors import CorpusError
+
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(poem.read_bytes())))
+    piped = clearhead.train("-", out=tmp_path / "runs", progress=False, **SMALL)
+    with pytest.raises(CorpusError, match="standard input"):
+        clearhead.train(out=tmp_path / "runs", init_from=piped.path, progress=False)
+    further = clearhead.train(poem, out=tmp_path / "runs", init_from=piped.path, progress=False, max_iters=2)
+    assert further.step == 2
+
+
 def test_a_ladder_of_runs_and_texts(run, poem, tmp_path):
     ladder = clearhead.ladder(poem, run.path)
     assert {rung.name for rung in ladder.rungs} == {*COUNTED, "gpt", "mixture"}

@@ -36,7 +36,8 @@ from clearhead.runs.corpus import open_data
 from clearhead.runs.directory import RunDirectory, find_run, is_run
 from clearhead.runtime import Runtime, choose_runtime
 from clearhead.tokenizers.base import Tokenizer
-from clearhead.training.job import Job, config_from, new_job, resume_job, run_job
+from clearhead.training.job import Job, config_from, new_job, resume_job
+from clearhead.training.running import run_job
 from clearhead.training.sinks import Sink, console
 
 RUNS = Path("runs")

@@ -16,7 +16,8 @@ from clearhead.errors import DivergenceError, StorageError
 from clearhead.runs.checkpoint import load_checkpoint
 from clearhead.runs.directory import all_runs
 from clearhead.training.events import Evaluated, Finished, Notice, Sampled, Saved, Started, Stepped
-from clearhead.training.job import Job, new_job, resume_job, run_job
+from clearhead.training.job import Job, new_job, resume_job
+from clearhead.training.running import run_job
 
 SMALL = {
     "n_embd": 16,

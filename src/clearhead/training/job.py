@@ -1,11 +1,9 @@
-"""From a configuration to a trained run: what is prepared before the first step, and who listens after."""
+"""From a configuration, or from a run, to a job: all that is prepared before the first step."""
 
 import json
 import re
-import signal
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from clearhead.config import RunConfig
 from clearhead.data.corpus import read_corpus
 from clearhead.data.prepare import Prepared, prepare, retokenise
 from clearhead.data.tokens import TokenDataset
-from clearhead.errors import CheckpointError, ConfigError
+from clearhead.errors import CheckpointError, ConfigError, CorpusError
 from clearhead.evaluation.ladder import Rung, counted_rungs, fit_ngram, losses_by_rung
 from clearhead.evaluation.mixing import fit_mixture, has_dev
 from clearhead.files import write_atomic
@@ -37,7 +35,6 @@ from clearhead.runs.directory import RunDirectory, create_run
 from clearhead.runtime import choose_runtime, environment
 from clearhead.tokenizers.base import Tokenizer
 from clearhead.training.events import Event, Finished, Notice, Saved
-from clearhead.training.sinks import EventFile, Sink, TensorBoard
 from clearhead.training.trainer import Trainer
 
 
@@ -149,28 +146,6 @@ def _is_mixed(run: RunDirectory) -> bool:
     return False
 
 
-def run_job(job: Job, sinks: Sequence[Sink] = ()) -> Finished:
-    """Train to the end, every event going to the event file, to TensorBoard where it is, and to `sinks`.
-
-    Ctrl-C saves after the step that is being made; a second one leaves at once.
-    """
-    readers: list[Sink] = [EventFile(job.run.events_file), *sinks]
-    if TensorBoard.available():
-        readers.append(TensorBoard(job.run.path / "tensorboard"))
-    finished = None
-    try:
-        with _interruptible(job.trainer):
-            for event in job.events():
-                for sink in readers:
-                    sink.handle(event)
-                finished = event
-    finally:
-        for sink in readers:
-            sink.close()
-    assert isinstance(finished, Finished)
-    return finished
-
-
 def config_from(run: RunDirectory) -> RunConfig:
     """The configuration to start from another run's weights: its model, tokenizer and context, fresh training."""
     other = run.read_config()
@@ -211,6 +186,8 @@ def _weights_of(run: RunDirectory, config: RunConfig) -> LanguageModel:
 def _prepare_for(run: RunDirectory, config: RunConfig, corpus: Sequence[str]) -> Prepared:
     """A text in the tokens of another run; its own text when none is named."""
     arguments = corpus or run.read_corpus()["paths"]
+    if not arguments:
+        raise CorpusError(f"run {run.name} was trained on standard input, which is gone; name a text")
     tokenizer = run.read_tokenizer()
     read = read_corpus(arguments, config.data, config.tokenizer)
     return Prepared(read, tokenizer, retokenise(read, tokenizer))
@@ -235,24 +212,6 @@ def _take_back_events(run: RunDirectory, step: int, evaluated_at: int) -> None:
 
     kept = [json.dumps(event, ensure_ascii=False) + "\n" for event in run.read_events() if happened(event)]
     write_atomic(run.events_file, "".join(kept))
-
-
-@contextmanager
-def _interruptible(trainer: Trainer | None) -> Iterator[None]:
-    """Let the first Ctrl-C ask for a stop, the second interrupt at once. Only the main thread hears signals."""
-    if trainer is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(*_: object) -> None:
-        trainer.request_stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _check_name(name: str | None) -> None:
