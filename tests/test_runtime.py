@@ -13,14 +13,17 @@ from clearhead.config import TrainConfig
 from clearhead.errors import ConfigError
 
 
-def test_waiting_threads_sleep_unless_the_user_chose_otherwise(monkeypatch):
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [({}, "2000 True"), ({"GOMP_SPINCOUNT": "7"}, "7 True"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None True")],
+)
+def test_waiting_threads_sleep_sooner_unless_the_user_chose_otherwise(monkeypatch, chosen, expected):
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    code = "import clearhead, os, sys; clearhead.load; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
-    for chosen, expected in (({}, "PASSIVE True"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE True")):
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **chosen}
-        )
-        assert done.stdout.strip() == expected
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    code = "import clearhead, os, sys; clearhead.load; print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
+    command, environment = [sys.executable, "-c", code], {**os.environ, **chosen}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == expected
 
 
 def test_seeds_are_pure_and_differ():

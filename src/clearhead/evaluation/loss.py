@@ -122,6 +122,9 @@ def measured(nats: float, data: TokenDataset, split: str, tokens: int | None = N
 def _losses_by_call(model: LanguageModel, data: TokenDataset, split: str) -> Iterator[Tensor]:
     """Loss in nats of each target of a split, in order, a tensor for each call of the model."""
     per_call = max(1, min(TOKENS_PER_CALL, LOGITS_PER_CALL // model.vocab_size))
+    if (losses := model.token_losses(data.ids(split))) is not None:
+        yield torch.from_numpy(losses).float()
+        return
     if model.block_size is None:
         cache = model.new_cache(1)
         ids = torch.from_numpy(data.ids(split).astype("int64"))[None]

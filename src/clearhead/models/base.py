@@ -7,9 +7,13 @@ from abc import ABC, abstractmethod
 from itertools import chain
 from typing import Any, ClassVar, NamedTuple, Self
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from clearhead.models.windows import Ids
 
 
 class Output(NamedTuple):
@@ -110,6 +114,13 @@ class LanguageModel(nn.Module, ABC):
         cache = self.new_cache(len(before))
         cache.precede(before)
         return cache
+
+    def token_losses(self, ids: Ids) -> npt.NDArray[np.float64] | None:
+        """Loss in nats (N - 1,) of each of ids[1:] of a stream (N,), given all that precedes it.
+
+        None unless a model knows a faster way to it than `forward`, whose logits hold the whole vocabulary.
+        """
+        return None
 
     @abstractmethod
     def to_config(self) -> dict[str, Any]:
