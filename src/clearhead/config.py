@@ -339,8 +339,8 @@ PRESET_TRAIN: dict[str, dict[str, Any]] = {
     "modern": {
         "optimizer": "muon",
         "learning_rate": 5e-3,
-        "muon_learning_rate": 0.04,
         "min_lr": 5e-5,
+        "weight_decay": 0.0,
         "decay": "linear",
     },
 }
