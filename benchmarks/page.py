@@ -32,7 +32,7 @@ SECTIONS = {
     "train": (
         "Training with the default settings",
         "clearhead train {corpus}",
-        "One run; the loss is that of its best checkpoint over the full validation split.",
+        "One run; the loss is that of its best checkpoint over the full validation split, alone and in the mixture.",
     ),
     "generate": (
         "Generation",
@@ -45,6 +45,12 @@ SECTIONS = {
         "4 layers, 4 heads, 128 wide, block 64, batch 12, dropout 0, AdamW. Same weights, batches and updates on both "
         "sides, so the last losses must agree; `ratio` is ours over theirs, below 1 is faster. Then whole runs in "
         "processes of their own, each model scored on the same full validation split.",
+    ),
+    "sharing": (
+        "Beside other programs",
+        "python benchmarks/sharing.py",
+        "Milliseconds for one step of the default model: with OpenMP's own spinning, and as Clearhead runs it; "
+        "alone, and beside two processes that do nothing but count.",
     ),
     "soak": (
         "Killed and resumed",

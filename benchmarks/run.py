@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import page
+import sharing
 import soak
 import startup
 import step_throughput
@@ -82,6 +83,9 @@ class Bench:
             "steps": said["steps"],
             "val_nats_per_token": round(said["val_nats_per_token"], 4),
             "val_bits_per_char": round(said["val_bits_per_char"], 4),
+            "mixture_val_nats_per_token": next(
+                round(rung["nats_per_token"], 4) for rung in said["ladder"]["rungs"] if rung["name"] == "mixture"
+            ),
         }
 
     def generate(self) -> dict[str, Any]:
@@ -94,6 +98,9 @@ class Bench:
         corpus, checkout = Path(self.corpus.argument), self.chosen.nanogpt
         figures = step_throughput.side_by_side(corpus, checkout)
         return {**figures, "end_to_end": step_throughput.end_to_end(corpus, checkout, 2_000)}
+
+    def sharing(self) -> dict[str, Any]:
+        return sharing.measure(8.0)
 
     def soak(self) -> dict[str, Any]:
         return soak.soak(self.chosen.soak, seed=1)

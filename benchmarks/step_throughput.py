@@ -92,8 +92,10 @@ def compare(ours: list[list[float]], theirs: list[list[float]], losses: dict[str
 
 
 def train_ours(corpus: Path, max_iters: int, folder: Path, preset: str) -> dict[str, Any]:
-    """`clearhead train` with the same budget: nanoGPT's architecture (gpt2), or our default (modern)."""
-    flags = SHAPE | TRAINING | {"max_iters": max_iters, "device": "cpu", "preset": preset}
+    """`clearhead train` with the same budget: nanoGPT's architecture and rates (gpt2), or our own recipe (modern)."""
+    flags = SHAPE | {"max_iters": max_iters, "device": "cpu", "preset": preset}
+    if preset == "gpt2":
+        flags |= TRAINING
     words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
     if preset == "gpt2":
         words += ["--no_qkv_bias", "--no_bias"]

@@ -151,6 +151,16 @@ def test_one_schedule_moves_every_rate(make):
         assert rates == pytest.approx([50 * rate, rate, rate])
 
 
+def test_a_run_stopped_before_its_first_step_can_be_resumed(make):
+    whole, stopped = make("whole"), make("stopped")
+    run_job(whole)
+    assert stopped.trainer is not None
+    stopped.trainer.request_stop()
+    assert run_job(stopped).step == 0
+    run_job(resume_job(stopped.run))
+    assert_same(weights(whole, 12), weights(stopped, 12))
+
+
 def test_a_run_killed_between_checkpoints_goes_on_from_the_last(make):
     whole, killed = make("whole"), make("killed")
     run_job(whole)

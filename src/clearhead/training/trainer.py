@@ -187,7 +187,8 @@ class Trainer:
 
     def _save(self) -> Iterator[Event]:
         progress = self.progress
-        if not progress.step or self.run.pointer("latest") == progress.step:
+        untouched = not progress.step and not self.stop_requested
+        if untouched or self.run.pointer("latest") == progress.step:
             return
         state = {**vars(progress), "seconds": self._seconds()}
         path = save_checkpoint(
