@@ -49,7 +49,7 @@ SECTIONS = {
     "sharing": (
         "Beside other programs",
         "python benchmarks/sharing.py",
-        "Milliseconds for one step of the default model: with OpenMP's own spinning, and as Clearhead runs it; "
+        "Mean milliseconds of a step of the default model: with OpenMP's own spinning, and as Clearhead runs it; "
         "alone, and beside two processes that do nothing but count.",
     ),
     "soak": (

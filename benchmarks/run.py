@@ -100,7 +100,7 @@ class Bench:
         return {**figures, "end_to_end": step_throughput.end_to_end(corpus, checkout, 2_000)}
 
     def sharing(self) -> dict[str, Any]:
-        return sharing.measure(8.0)
+        return sharing.measure(4.0)
 
     def soak(self) -> dict[str, Any]:
         return soak.soak(self.chosen.soak, seed=1)

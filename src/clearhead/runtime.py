@@ -39,9 +39,9 @@ def share_cores() -> None:
     """Let waiting threads sleep sooner; before torch is imported. A user's own choice stands.
 
     GNU's OpenMP, which torch has on Linux, spins for milliseconds at every barrier, and beside other busy programs
-    each spinning thread holds the core that the one it waits for needs. On two cores a training step of 29 ms took
-    up to 2,400 ms that way. Spinning 2,000 times before sleeping costs an idle machine nothing that was measured;
-    sleeping at once (OMP_WAIT_POLICY=PASSIVE) costs it 50 ms instead of 29.
+    each spinning thread holds the core that the one it waits for needs: training steps stall
+    (benchmarks/sharing.py). Spinning 2,000 times before sleeping costs an idle machine nothing that was measured;
+    sleeping at once (OMP_WAIT_POLICY=PASSIVE) made its steps 1.8 times as long.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
