@@ -3,7 +3,8 @@
 python benchmarks/sharing.py [--seconds 4] [--json]
 
 Each measurement is a process of its own that repeats one step of the default model (forward, backward, AdamW);
-the two kinds alternate, and the mean counts, for what is lost is lost in stalls. "spinning" leaves OpenMP its default, "ours" sleeps after a short spin (`runtime.share_cores`).
+the two kinds alternate, and the mean counts, for what is lost is lost in stalls. "spinning" leaves OpenMP its
+default, "ours" sleeps after a short spin (`runtime.share_cores`).
 Beside: two processes that do nothing but count.
 """
 
