@@ -72,8 +72,11 @@ class Bench:
         copies = max(1, round(10e6 / len(self.corpus.text)))
         return {"rates": tokenizers.measure(self.corpus.text * copies, 3)}
 
-    def train(self) -> dict[str, Any]:
-        words = ("train", self.corpus.argument, "--out", str(self.folder / "runs"), "--json")
+    def adamw(self) -> dict[str, Any]:
+        return self.train(*page.ADAMW.split())
+
+    def train(self, *flags: str) -> dict[str, Any]:
+        words = ("train", self.corpus.argument, *flags, "--out", str(self.folder / "runs"), "--json")
         told, seconds = clearhead(*words, env=self.environment("train"))
         said = json.loads(told)
         self.run = said["run"]

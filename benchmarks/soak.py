@@ -40,6 +40,7 @@ FLAGS = {
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 """Sums in a fixed order on any machine, however busy."""
 TEXT_CHARACTERS = 30_000
+KILLED = -9
 SAFETENSORS = ("model.safetensors", "optimizer.safetensors")
 
 
@@ -53,7 +54,7 @@ class Soak:
         self.random = random.Random(seed)
         self.env = ONE_THREAD | {"CLEARHEAD_CACHE": str(folder / "cache")}
         self.counts: Counter[str] = Counter()
-        _, self.seconds = clearhead(*self.train_words("whole"), env=self.env)
+        clearhead(*self.train_words("whole"), env=self.env)
         self.whole = self.digests("whole")
 
     def train_words(self, name: str) -> list[str]:
@@ -74,38 +75,38 @@ class Soak:
             if run.path.exists():  # killed before the first checkpoint: nothing to resume, so begin again
                 self.counts["begun_again"] += 1
                 run.path.rename(self.out / f"abandoned-{self.counts['begun_again']}")
-            self.until_killed(self.train_words(name))
+            self.until_killed(self.train_words(name), run)
         while run.steps()[-1] < FLAGS["max_iters"]:
             self.counts["resumes"] += 1
-            self.until_killed(["resume", str(run.path)])
+            self.until_killed(["resume", str(run.path)], run)
         self.counts["cycles"] += 1
         self.counts["differing"] += self.digests(name) != self.whole
 
-    def until_killed(self, words: Sequence[str]) -> None:
-        """Run a verb and kill it at a random moment; a failure of its own ends the soak."""
+    def until_killed(self, words: Sequence[str], run: RunDirectory) -> None:
+        """Run a verb and kill it at a random step, every second time at none; a failure of its own ends the soak."""
+        step = self.random.randrange(2 * FLAGS["max_iters"])
         process = subprocess.Popen(
             [PYTHON, "-m", "clearhead", *words],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env=environment(self.env),
         )
-        try:
-            _, told = process.communicate(timeout=self.random.uniform(0.15, 1.0) * self.seconds)
-        except subprocess.TimeoutExpired:
+        while process.poll() is None and (not run.path.exists() or len(run.read_events()) < step):
+            time.sleep(0.01)
+        if process.poll() is None and step < FLAGS["max_iters"]:
             process.kill()
-            process.communicate()
             self.counts["kills"] += 1
-            return
-        if process.returncode:
+        _, told = process.communicate()
+        if process.returncode not in (0, KILLED):
             raise SystemExit(f"{' '.join(words)} failed by itself: {told.decode(errors='replace')[-2_000:]}")
 
 
 def soak(minutes: float, seed: int) -> dict[str, Any]:
-    """Cycles for about `minutes`, at least one; counts of what happened."""
+    """Cycles for about `minutes`, at least until one run was killed; counts of what happened."""
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         trial = Soak(Path(folder), seed)
-        while not trial.counts["cycles"] or time.monotonic() - start < minutes * 60:
+        while not trial.counts["kills"] or time.monotonic() - start < minutes * 60:
             trial.cycle()
         counts = trial.counts
     return {

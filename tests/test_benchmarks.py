@@ -59,12 +59,6 @@ def test_machine_facts_name_no_machine() -> None:
     assert "/" not in json.dumps(facts)
 
 
-def test_start_up_is_quick() -> None:
-    startup = import_module("startup")
-    assert min(startup.import_seconds(with_torch=False) for _ in range(3)) < 0.05
-    assert min(startup.clearhead("--help")[1] for _ in range(3)) < 0.3
-
-
 @pytest.mark.slow
 def test_a_killed_run_ends_as_an_uninterrupted_one() -> None:
     counts = import_module("soak").soak(minutes=0.2, seed=2)
