@@ -62,6 +62,7 @@ def test_python_blocks_run(page: Path, poem: Path, tmp_path: Path, monkeypatch: 
     namespace: dict[str, Any] = {"__name__": "page"}
     for number, block in enumerate(blocks(page, "python"), start=1):
         exec(compile(block, f"{page.name}, block {number}", "exec"), namespace)
+    assert len(namespace) > 2, "the blocks of a page leave names behind"
 
 
 def commands(page: Path) -> Iterator[list[str]]:
