@@ -41,7 +41,8 @@ def test_auto_finds_a_device_and_a_precision():
     chosen = runtime.choose_runtime(TrainConfig())
     assert chosen.device.type in ("cpu", "cuda", "mps")
     if chosen.device.type == "cpu":
-        assert (chosen.precision, chosen.dtype) == ("float32", torch.float32)
+        native = torch.cpu.get_capabilities().get("avx512_bf16") or torch.cpu.get_capabilities().get("amx_bf16")
+        assert (chosen.precision, chosen.dtype) == ("bfloat16" if native else "float32", torch.float32)
 
 
 def test_a_device_that_is_not_here_is_refused():

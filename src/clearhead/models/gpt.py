@@ -15,6 +15,7 @@ from clearhead.config import GPTConfig
 from clearhead.errors import ConfigError
 from clearhead.models.attention import KVCache, LayerMemory, MultiHeadAttention
 from clearhead.models.base import Cache, LanguageModel, Output, cross_entropy
+from clearhead.models.kernels import RMSNorm, swiglu
 
 
 def build_norm(config: GPTConfig) -> nn.Module:
@@ -23,7 +24,7 @@ def build_norm(config: GPTConfig) -> nn.Module:
         case "layernorm":
             return nn.LayerNorm(config.n_embd, config.norm_eps, bias=config.bias)
         case "rmsnorm":
-            return nn.RMSNorm(config.n_embd, config.norm_eps)
+            return RMSNorm(config.n_embd, config.norm_eps)
         case "none":
             return nn.Identity()
 
@@ -31,12 +32,6 @@ def build_norm(config: GPTConfig) -> nn.Module:
 def relu2(x: Tensor) -> Tensor:
     """The square of what is positive (So et al. 2021)."""
     return F.relu(x).square()
-
-
-def swiglu(x: Tensor) -> Tensor:
-    """The first half of x, bent by SiLU, gates the second: (B, T, 2 W) -> (B, T, W) (Shazeer 2020)."""
-    gate, value = x.chunk(2, dim=-1)
-    return F.silu(gate) * value
 
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -26,7 +26,7 @@ from clearhead.runs.checkpoint import (
     save_checkpoint,
 )
 from clearhead.runs.directory import RunDirectory
-from clearhead.runtime import Runtime, stream_seed
+from clearhead.runtime import Runtime, keep_memory, stream_seed
 from clearhead.tokenizers.base import Tokenizer
 from clearhead.training.events import Evaluated, Event, Finished, Notice, Sampled, Saved, Started, Stepped
 from clearhead.training.parallel import micro_batches, prepare_forward
@@ -65,6 +65,7 @@ class Trainer:
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
+        keep_memory()
         self.train = self.config.train
         self.model.to(self.runtime.device, self.runtime.dtype)
         self.optimizer = registry.resolve("optimizers", self.train.optimizer)(self.model, self.train)

@@ -1,0 +1,112 @@
+"""Element-wise formulas with their gradients written out: the same numbers in fewer passes over memory.
+
+Eager autograd keeps and re-reads an intermediate for every operation; at the widths of a small model these passes
+take as long as the matrix products. Each function has its slow twin, in PyTorch's own operators, in the tests.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+
+class _RMSNorm(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        ctx.dtype, x = x.dtype, x.to(weight.dtype)
+        square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
+        rate = square.div_(x.shape[-1]).add_(eps).rsqrt_()  # (..., 1)
+        unit = x * rate
+        ctx.save_for_backward(unit, rate, weight)
+        return unit * weight
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        unit, rate, weight = ctx.saved_tensors
+        by_weight = (gradient * unit).flatten(0, -2)  # (N, C)
+        along = (by_weight @ weight).view(rate.shape)  # what the gradient holds along x
+        by_x = (gradient * weight).addcmul_(unit, along, value=-1 / unit.shape[-1]).mul_(rate)
+        return by_x.to(ctx.dtype), by_weight.sum(0), None
+
+
+class RMSNorm(nn.RMSNorm):
+    """x / sqrt(mean(x^2) + eps) * weight over the last dimension, in the type of the weight (Zhang & Sennrich 2019)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., C)."""
+        return _RMSNorm.apply(x, self.weight, self.eps)  # pyright: ignore[reportReturnType]
+
+
+class _Rotate(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _turn(x, cos, sin, 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return _turn(gradient, *ctx.saved_tensors, -1), None, None
+
+
+def _turn(x: Tensor, cos: Tensor, sin: Tensor, direction: int) -> Tensor:
+    first, second = x.chunk(2, dim=-1)
+    turned = torch.empty_like(x, memory_format=torch.contiguous_format)
+    one, two = turned.chunk(2, dim=-1)
+    torch.mul(first, cos, out=one).addcmul_(second, sin, value=-direction)
+    torch.mul(second, cos, out=two).addcmul_(first, sin, value=direction)
+    return turned
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn the pairs (i, i + hs/2) of x (..., hs) by angles whose cosines and sines are (..., hs/2)."""
+    return _Rotate.apply(x, cos, sin)  # pyright: ignore[reportReturnType]
+
+
+class _SwiGLU(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        gate, value = x.chunk(2, dim=-1)
+        return F.silu(gate).mul_(value)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        (x,) = ctx.saved_tensors
+        gate, value = x.chunk(2, dim=-1)
+        by_x = torch.empty_like(x)
+        by_gate, by_value = by_x.chunk(2, dim=-1)
+        torch.mul(gradient, F.silu(gate), out=by_value)
+        torch.ops.aten.silu_backward.grad_input(gradient * value, gate, grad_input=by_gate)
+        return by_x
+
+
+def swiglu(x: Tensor) -> Tensor:
+    """The first half of x, bent by SiLU, gates the second: (..., 2 W) -> (..., W) (Shazeer 2020)."""
+    return _SwiGLU.apply(x)  # pyright: ignore[reportReturnType]
+
+
+MATERIALISED = 1_024
+"""Positions up to which the products' speed outweighs the memory of (T, T) scores."""
+
+
+def causal_attention(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
+    """softmax(q k^T / sqrt(hs)) v, the future hidden: (B, nh, T, hs) -> (B, nh, T, hs).
+
+    PyTorch's kernel takes the large products of every other device and type. On a CPU its bfloat16 backward is
+    three times slower than its float32 one (torch 2.13), while plain batched products in bfloat16 take under half
+    of float32's time; so there the scores are written out.
+    """
+    B, nh, T, hs = q.shape
+    if q.device.type != "cpu" or q.dtype != torch.bfloat16 or T > MATERIALISED:
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
+    q, k, v = (x.reshape(B * nh, T, hs) for x in (q, k, v))
+    future = torch.full((T, T), -torch.inf, dtype=q.dtype).triu(1)
+    scores = torch.baddbmm(future, q, k.mT, alpha=hs**-0.5)  # (B nh, T, T)
+    wei = F.dropout(F.softmax(scores, dim=-1, dtype=q.dtype), dropout)
+    return (wei @ v).view(B, nh, T, hs)
