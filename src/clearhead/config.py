@@ -172,7 +172,10 @@ class TrainConfig:
     warmup_iters: int = 100
     """Steps of linear warm-up."""
     decay: Literal["cosine", "linear"] = "cosine"
-    """How the rate falls after the warm-up."""
+    """How the rate falls."""
+    decay_iters: int | None = None
+    """Steps, the last ones, over which the rate falls; before them it stays at its peak (default: all after the
+    warm-up)."""
     weight_decay: float = 0.1
     """Decay of the weights, on matrices only."""
     beta1: float = 0.9
@@ -196,7 +199,7 @@ class TrainConfig:
     device: str = "auto"
     """auto (cuda, then mps, then cpu), or a torch device such as cuda:1."""
     precision: Literal["auto", "float32", "bfloat16", "float64"] = "auto"
-    """Of the forward and backward pass; auto is bfloat16 where the GPU has it, else float32."""
+    """Of the forward and backward pass; auto is bfloat16 where the hardware multiplies in it, else float32."""
     compile: Literal["auto", "on", "off"] = "auto"
     """torch.compile; auto compiles on a GPU in runs long enough to earn its warm-up back."""
 
@@ -204,6 +207,8 @@ class TrainConfig:
         check_literals(self)
         positive(self, "batch_size", "block_size", "max_iters", "eval_interval", "eval_iters")
         positive(self, "accumulation", "save_interval", "keep")
+        if self.decay_iters is not None:
+            positive(self, "decay_iters")
         for name in ("warmup_iters", "patience", "seed"):
             if (value := getattr(self, name)) < 0:
                 raise ConfigError(f"{name}={value} must not be negative")

@@ -121,7 +121,7 @@ def choose_runtime(config: TrainConfig) -> Runtime:
     device = choose_device(config.device)
     precision = config.precision
     if precision == "auto":
-        precision = "bfloat16" if _native_bfloat16(device) else "float32"
+        precision = "bfloat16" if native_bfloat16(device) else "float32"
     if precision == "float64" and device.startswith("mps"):
         raise ConfigError("precision=float64 does not exist on mps; add --device cpu")
     return Runtime(device, precision)
@@ -142,14 +142,15 @@ def choose_device(asked: str) -> str:
     return asked
 
 
-def _native_bfloat16(device: str) -> bool:
+def native_bfloat16(device: "str | torch.device") -> bool:
     """Whether the hardware multiplies bfloat16 faster than float32: NVIDIA since Ampere, x86 since Cooper Lake."""
     import torch
 
-    if device.startswith("cuda"):
+    device = torch.device(device)
+    if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
-    has = torch.cpu.get_capabilities()
-    return device == "cpu" and bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+    has = getattr(torch.cpu, "get_capabilities", dict)()  # an older torch cannot tell
+    return device.type == "cpu" and bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
 def environment() -> dict[str, Any]:

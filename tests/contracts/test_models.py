@@ -19,7 +19,7 @@ from clearhead.initialise import expected_first_loss, initialise, names_for
 from clearhead.models.base import Cache, LanguageModel
 from clearhead.models.bigram import BigramLanguageModel
 from clearhead.models.gpt import GPTLanguageModel
-from clearhead.models.mixture import MixtureLanguageModel, table_shape
+from clearhead.models.mixture import CLUES, MixtureLanguageModel
 from clearhead.models.ngram import NgramLanguageModel
 
 V, S = 11, 12
@@ -33,9 +33,9 @@ def gpt(**options) -> GPTLanguageModel:
 
 
 def mixture(order: int, eot_id: int | None = None, **options) -> MixtureLanguageModel:
-    """Weights of its own in every bucket, so that a wrong one shows."""
+    """A gate that heeds every clue, so that a wrong one shows."""
     return MixtureLanguageModel(
-        NgramLanguageModel.fit(TEXT, V, order, eot_id=eot_id), gpt(**options), torch.rand(table_shape(order))
+        NgramLanguageModel.fit(TEXT, V, order, eot_id=eot_id), gpt(**options), torch.randn(1 + CLUES)
     )
 
 

@@ -37,7 +37,8 @@ def test_rms_norm_keeps_its_weights_type_and_gives_the_inputs_back() -> None:
     norm = RMSNorm(8, 1e-6)
     assert norm(x).dtype == torch.float32
     norm(x).sum().backward()
-    assert x.grad is not None and x.grad.dtype == torch.bfloat16
+    assert x.grad is not None
+    assert x.grad.dtype == torch.bfloat16
 
 
 def test_rotation_is_a_product_of_complex_numbers() -> None:

@@ -1,5 +1,7 @@
 """The mixture against its two parts, mixed by hand."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +11,12 @@ from torch import Tensor
 from clearhead.config import GPTConfig
 from clearhead.errors import ConfigError
 from clearhead.models.gpt import GPTLanguageModel
-from clearhead.models.mixture import MixtureLanguageModel, buckets, table_shape
-from clearhead.models.ngram import Evidence, NgramLanguageModel
+from clearhead.models.mixture import CLUES, MixtureLanguageModel, clues
+from clearhead.models.ngram import NgramLanguageModel
 
 S = 10
+GATE = torch.tensor([-1.5, 0.9, -0.6, 0.8, -1.5, 2.0])
+"""Heeds every clue."""
 
 
 def parts(order: int = 4, *, documents: bool = False) -> tuple[NgramLanguageModel, GPTLanguageModel]:
@@ -66,31 +70,53 @@ def test_evidence_continues_what_a_cache_has_seen() -> None:
         np.testing.assert_array_equal(all_at_once.reshape(3, 12), joined)
 
 
-def test_buckets_separate_what_is_known() -> None:
-    order = 3
-    known = [(m, n, f) for m in range(order) for n in (1, 2, 4, 16, 64) for f in (1, 2, 3, 5, 9)]
-    found = buckets(Evidence(*(np.array(column) for column in zip(*known, strict=True))))
-    assert found.tolist() == list(range(int(np.prod(table_shape(order)))))
-    same = buckets(Evidence(np.array([1, 1]), np.array([5, 15]), np.array([3, 4])))
-    assert same[0] == same[1], "5 and 15 times, 3 and 4 followers, are of one class each"
+def clues_by_hand(counted: list[float], neural: list[float], seen: int, read: int) -> list[float]:
+    """From plain probabilities (V,), one sum at a time."""
+    entropies = [-sum(p * math.log(p) for p in part if p) for part in (counted, neural)]
+    divergence = sum(q * math.log(q / p) for p, q in zip(counted, neural, strict=True) if q)
+    return [math.log(1 + fact) for fact in (read, seen, *entropies, divergence)]
+
+
+def test_clues_are_finite_where_a_part_is_certain_or_both_agree() -> None:
+    certain = torch.tensor([1e4, 0, 0, 0, -1e4]).log_softmax(-1)
+    even = torch.zeros(V).log_softmax(-1)
+    zero = torch.tensor(0)
+    torch.testing.assert_close(
+        clues(even, certain, zero, zero).expm1(), torch.tensor([0, 0, math.log(V), 0, math.log(V)])
+    )
+    torch.testing.assert_close(clues(even, even, zero, zero).expm1(), torch.tensor([0, 0, math.log(V), math.log(V), 0]))
+    for part in torch.randn(50, V, generator=torch.Generator().manual_seed(0)).log_softmax(-1):
+        assert float(clues(part, part, zero, zero)[-1]) == 0
 
 
 @pytest.mark.parametrize("order", [1, 4])
 @pytest.mark.parametrize("documents", [False, True])
-def test_it_is_the_mean_of_its_parts_probabilities_by_the_weight_of_the_bucket(order: int, documents: bool) -> None:
+def test_it_is_the_mean_of_its_parts_probabilities_by_the_weight_of_the_clues(order: int, documents: bool) -> None:
     ngram, gpt = parts(order, documents=documents)
-    weights = torch.rand(table_shape(order), generator=torch.Generator().manual_seed(1))
     idx = random_ids(6, S)
-    mixed = MixtureLanguageModel(ngram, gpt, weights)(idx).logits.double().exp()
+    mixed = MixtureLanguageModel(ngram, gpt, GATE)(idx).logits.double().exp()
     counted, neural = ngram(idx).logits.double().exp(), gpt(idx).logits.double().softmax(-1)
-    evidence = ngram.evidence(ngram.look_up(idx))
-    for n, (m, seen, followers) in enumerate(zip(*evidence, strict=True)):
+    evidence, weights = ngram.evidence(ngram.look_up(idx)), []
+    for n, seen in enumerate(evidence.seen):
         b, t = divmod(n, S)
-        c = sum(int(seen) >= least for least in (2, 4, 16, 64))
-        f = sum(int(followers) >= least for least in (2, 3, 5, 9))
-        a = float(weights[int(m), c, f])
-        torch.testing.assert_close(mixed[b, t], a * counted[b, t] + (1 - a) * neural[b, t], atol=1e-6, rtol=1e-5)
+        known = clues_by_hand(counted[b, t].tolist(), neural[b, t].tolist(), int(seen), read=t)
+        odds = sum(g * clue for g, clue in zip(GATE.tolist(), [1, *known], strict=True))
+        weights.append(1 / (1 + math.exp(-odds)))
+        by_hand = weights[-1] * counted[b, t] + (1 - weights[-1]) * neural[b, t]
+        torch.testing.assert_close(mixed[b, t], by_hand, atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(mixed.sum(-1), torch.ones(6, S, dtype=torch.double), atol=1e-5, rtol=0)
+    assert max(weights) - min(weights) > 0.2, "a gate of its own at every position, so that a wrong clue shows"
+
+
+def test_in_a_cache_the_gpt_has_read_what_the_cache_holds_and_not_what_precedes_the_window() -> None:
+    ngram, gpt = parts()
+    by_reading = torch.tensor([0.0, 1.0, 0, 0, 0, 0])  # the weight is (1 + read) / (2 + read)
+    model, before, idx = MixtureLanguageModel(ngram, gpt, by_reading), random_ids(2, 5), random_ids(2, S, seed=1)
+    cache = model.cache_after(before)
+    mixed = torch.cat([model(part, cache=cache).logits for part in idx.split([1, 6, 3], dim=1)], dim=1).exp()
+    counted, neural = ngram(torch.cat([before, idx], dim=1)).logits[:, 5:].exp(), gpt(idx).logits.softmax(-1)
+    weight = ((1 + torch.arange(S)) / (2 + torch.arange(S)))[:, None]
+    torch.testing.assert_close(mixed, weight * counted + (1 - weight) * neural, atol=1e-5, rtol=1e-4)
 
 
 def test_a_weight_of_one_or_zero_is_one_part_alone() -> None:
@@ -114,7 +140,7 @@ def test_in_bfloat16_the_mixing_stays_exact() -> None:
     ngram, gpt = parts()
     idx = random_ids(2, S)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        logits = MixtureLanguageModel(ngram, gpt, 0.5)(idx).logits
+        logits = MixtureLanguageModel(ngram, gpt, GATE)(idx).logits
     assert logits.dtype == torch.float32
     torch.testing.assert_close(logits.exp().sum(-1), torch.ones(2, S), atol=1e-5, rtol=0)
 
@@ -142,8 +168,10 @@ def test_parts_that_do_not_fit_are_refused() -> None:
     ngram, gpt = parts()
     with pytest.raises(ConfigError, match="an n-gram of 4 tokens and a GPT of 5"):
         MixtureLanguageModel(NgramLanguageModel(4, 4), gpt, 0.5)
-    with pytest.raises(ConfigError, match=r"weights of shape \(3, 5, 5\) do not fit an n-gram of order 4"):
-        MixtureLanguageModel(ngram, gpt, torch.zeros(table_shape(3)))
+    with pytest.raises(ConfigError, match=r"a gate of shape \(3,\) does not fit 5 clues; it needs 6 numbers"):
+        MixtureLanguageModel(ngram, gpt, torch.zeros(3))
+    with pytest.raises(ConfigError, match="not finite"):
+        MixtureLanguageModel(ngram, gpt, torch.full((1 + CLUES,), float("nan")))
     for wrong in (-0.1, 1.1, float("nan")):
-        with pytest.raises(ConfigError, match=r"outside 0 \.\. 1"):
+        with pytest.raises(ConfigError, match=r"within 0 \.\. 1"):
             MixtureLanguageModel(ngram, gpt, wrong)

@@ -62,6 +62,11 @@ def flags(record: Any) -> list[str]:
     return found
 
 
+def given_flags(argv: Sequence[str]) -> set[str]:
+    """The names of the flags on a command line, with underscores."""
+    return {word[2:].split("=")[0].replace("-", "_") for word in argv if word.startswith("--")}
+
+
 def _one_line(told: str, verb: str) -> str:
     """The reason inside what tyro prints: a box, or in ASCII a title, a rule and paragraphs between rules."""
     lines = [line.strip(" │") for line in told.splitlines() if line.strip(" │") and line[0] != "╭"]

@@ -2,12 +2,13 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from clearhead.cli.arguments import RUNS, Switch, Words, parse
+from clearhead.cli.arguments import RUNS, Switch, Words, given_flags, parse
 from clearhead.cli.main import INTERRUPTED
 from clearhead.config import RunConfig
 from clearhead.fields import load_config
@@ -22,8 +23,8 @@ class Arguments:
 
     CORPUS is a file, several, a folder, a glob, - for standard input, .gz, .jsonl, or a named corpus:
     shakespeare, names, python-docs. Without one: shakespeare where it is at hand, else python-docs.
-    The last line printed is the run's folder. Without flags this trains 0.8 million parameters for 2,000 steps:
-    under 3 minutes on two cores.
+    The last line printed is the run's folder. Size, context, batch and steps are planned for this machine, this text
+    and --time; a flag that is given wins over the plan. With --max_iters or a size, and no --time, nothing is planned.
     """
 
     corpus: Words = ()
@@ -34,6 +35,8 @@ class Arguments:
     """The run's name (default: from the corpus and the model)."""
     config: Path | None = None
     """A TOML file of settings; flags win over it."""
+    time: str | None = None
+    """How long the whole command may take: 60s, 10m, 1h30m (default: 3m, where no steps or sizes are given)."""
     init_from: str | None = None
     """Start from the weights and the tokenizer of this run."""
     json: Switch = False
@@ -44,14 +47,25 @@ class Arguments:
 
 def run(argv: Sequence[str]) -> int:
     """Train, judge, and print the run's folder."""
+    begun = time.perf_counter()
     arguments = parse(Arguments, "train", argv, Arguments(settings=_defaults(argv)))
 
     from clearhead.api import finish, new_job
     from clearhead.runs.directory import find_run
+    from clearhead.training.budget import choose_budget
     from clearhead.training.sinks import console
 
     source = find_run(arguments.init_from, arguments.out) if arguments.init_from else None
-    job = new_job(arguments.settings, arguments.corpus, out=arguments.out, name=arguments.name, init_from=source)
+    given = {*given_flags(argv), *(_leaves(load_config(arguments.config)) if arguments.config else ())}
+    job = new_job(
+        arguments.settings,
+        arguments.corpus,
+        out=arguments.out,
+        name=arguments.name,
+        init_from=source,
+        budget=choose_budget(arguments.time, given, arguments.settings, begun),
+        fixed=given,
+    )
     return conclude(finish(job, [console(sys.stderr if arguments.json else sys.stdout)]), arguments.json)
 
 
@@ -81,6 +95,14 @@ def conclude(trained: "Run", as_json: bool) -> int:
         }
     )
     return 0
+
+
+def _leaves(values: Mapping[str, Any]) -> Iterator[str]:
+    """The names of the settings in a TOML document."""
+    for name, value in values.items():
+        yield name
+        if isinstance(value, Mapping):
+            yield from _leaves(value)
 
 
 def _defaults(argv: Sequence[str]) -> RunConfig:

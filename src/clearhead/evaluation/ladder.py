@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from clearhead.data.tokens import TokenDataset
 from clearhead.errors import ConfigError
-from clearhead.evaluation.loss import FULL_PRECISION, measured, split_loss
+from clearhead.evaluation.loss import FULL_PRECISION, SplitLoss, measured, split_loss
 from clearhead.evaluation.table import ladder_table
 from clearhead.models.base import LanguageModel
 from clearhead.models.bigram import BigramLanguageModel
@@ -118,6 +118,20 @@ def score_rung(
 ) -> Rung:
     """A model's rung: its loss over the whole split that the ladder is measured on."""
     loss = split_loss(model, data, score_split(data), runtime)
+    return build_rung(name, model, tokenizer, loss, fit_seconds, run=run, note=note)
+
+
+def build_rung(
+    name: str,
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    loss: SplitLoss,
+    fit_seconds: float | None,
+    *,
+    run: str | None = None,
+    note: str = "",
+) -> Rung:
+    """A model's rung, with a loss that was measured already."""
     return Rung(
         name=name,
         bits_per_char=loss.bits_per_char,

@@ -119,9 +119,14 @@ def measured(nats: float, data: TokenDataset, split: str, tokens: int | None = N
     return SplitLoss(nats / max(1, tokens), bits / max(1, characters), tokens, round(characters))
 
 
+def tokens_per_call(model: LanguageModel) -> int:
+    """Tokens of one forward pass without gradients that neither idle the machine nor fill its memory."""
+    return max(1, min(TOKENS_PER_CALL, LOGITS_PER_CALL // model.vocab_size))
+
+
 def _losses_by_call(model: LanguageModel, data: TokenDataset, split: str) -> Iterator[Tensor]:
     """Loss in nats of each target of a split, in order, a tensor for each call of the model."""
-    per_call = max(1, min(TOKENS_PER_CALL, LOGITS_PER_CALL // model.vocab_size))
+    per_call = tokens_per_call(model)
     if (losses := model.token_losses(data.ids(split))) is not None:
         yield torch.from_numpy(losses).float()
         return

@@ -2,38 +2,40 @@
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import pairwise
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from clearhead.data.tokens import TokenDataset
 from clearhead.errors import CorpusError
-from clearhead.evaluation.ladder import fit_ngram
-from clearhead.evaluation.loss import FULL_PRECISION, token_losses
+from clearhead.evaluation.ladder import fit_ngram, score_split
+from clearhead.evaluation.loss import FULL_PRECISION, SplitLoss, evaluating, measured, tokens_per_call
 from clearhead.models.gpt import GPTLanguageModel
-from clearhead.models.kneser_ney import Float64
-from clearhead.models.mixture import MixtureLanguageModel, buckets, table_shape
+from clearhead.models.mixture import CLUES, MixtureLanguageModel, log_odds, mixed
 from clearhead.models.ngram import NgramLanguageModel
-from clearhead.models.windows import Int64
 from clearhead.runtime import Runtime
 from clearhead.tokenizers.base import Tokenizer
 
 LEAST_DEV = 3
-"""Dev tokens without which there are no two halves to try weights on."""
+"""Dev tokens without which there are no two parts to try weights on."""
 MOST_DEV = 1 << 17
-"""Dev tokens that weights are fitted on, at most."""
-PRIOR = 10.0
-"""What the global weight counts for in every bucket, in tokens: a rare bucket stays near it, one without any has it."""
+"""Dev tokens that weights are fitted on, at most (rounded up to a whole call of the GPT)."""
+FOLDS = 5
+"""Parts of dev, each judged by weights that the others fitted."""
+RIDGE = 1.0
+"""How strongly a gate is drawn to one weight: the inverse variance of a Gaussian prior on what each clue adds."""
 ROUNDS = 200
-TOLERANCE = 1e-5
+WEIGHT_TOLERANCE = 1e-5
+GATE_TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True)
 class MixtureFit:
     """What dev said. Losses are nats per token over the same dev tokens.
 
-    Those of mixtures are cross-validated: each half of dev is scored with the weights that the other half fitted.
+    Those of mixtures are cross-validated: each fifth of dev is scored with the weights that the rest of it fitted.
     """
 
     weight: float
@@ -45,14 +47,14 @@ class MixtureFit:
     one_weight: float
     """Loss of the mixture with one weight."""
     by_context: float
-    """Loss of the mixture with a weight for each bucket."""
+    """Loss of the mixture with a gate: a weight for each position, by its clues."""
     tokens: int
     seconds: float
     """What counting and fitting took."""
 
     @property
     def uses_context(self) -> bool:
-        """Whether the weights of buckets did better than one weight, and so are the mixture's."""
+        """Whether the gate did better than one weight, and so is the mixture's."""
         return self.by_context < self.one_weight
 
     @property
@@ -71,24 +73,27 @@ class MixtureFit:
 
 @dataclass(frozen=True)
 class Scored:
-    """The n tokens of a text, with the log-probabilities that both parts gave them and the bucket of each."""
+    """The n tokens of a text: the log-probabilities (n,) that both parts gave them, the clues (n, CLUES) of each."""
 
-    counted: Float64
-    neural: Float64
-    bucket: Int64
+    counted: Tensor
+    neural: Tensor
+    known: Tensor
 
     def __len__(self) -> int:
-        return len(self.bucket)
+        return len(self.known)
 
-    def part(self, rows: slice) -> "Scored":
-        """Some of the tokens."""
-        return Scored(self.counted[rows], self.neural[rows], self.bucket[rows])
+    def split(self, begin: int, end: int) -> tuple["Scored", "Scored"]:
+        """The tokens begin .. end - 1, and the others."""
+        inside = torch.zeros(len(self), dtype=torch.bool)
+        inside[begin:end] = True
+        return self._rows(inside), self._rows(~inside)
 
-    def nats(self, weights: Float64) -> float:
-        """The total loss with the n-gram's weight in each bucket."""
-        weight = weights[self.bucket]
-        with np.errstate(divide="ignore"):  # a weight of 0 or 1 leaves one part alone
-            return -float(np.logaddexp(np.log(weight) + self.counted, np.log1p(-weight) + self.neural).sum())
+    def _rows(self, which: Tensor) -> "Scored":
+        return Scored(self.counted[which], self.neural[which], self.known[which])
+
+    def nats(self, odds: Tensor) -> float:
+        """The total loss with the log odds () or (n,) of the n-gram's weight."""
+        return -float(mixed(self.counted, self.neural, odds).sum())
 
 
 def has_dev(data: TokenDataset) -> bool:
@@ -112,10 +117,11 @@ def fit_mixture(
         raise CorpusError("the text is too short for a dev split, and a mixture is fitted on dev; give a longer text")
     begun = time.perf_counter()
     ngram, _ = fit_ngram(data, tokenizer, order)
-    scored = _score(gpt, data, tokenizer, runtime, ngram.order)
-    shape = table_shape(ngram.order)
-    weight, table = fit_table(scored, math.prod(shape))
-    one_weight, by_context = cross_validated(scored, math.prod(shape))
+    counted = NgramLanguageModel.fit(data.ids("train"), tokenizer.vocab_size, ngram.order, eot_id=tokenizer.eot_id)
+    scored = score_parts(MixtureLanguageModel(counted, gpt, 0.5), data, "dev", runtime, MOST_DEV)
+    weight = fit_weight(scored)
+    gate = fit_gate(scored, weight)
+    one_weight, by_context = cross_validated(scored)
     fit = MixtureFit(
         weight=weight,
         ngram=-float(scored.counted.mean()),
@@ -125,51 +131,93 @@ def fit_mixture(
         tokens=len(scored),
         seconds=time.perf_counter() - begun,
     )
-    weights = torch.from_numpy(table).view(shape) if fit.uses_context else weight
-    return MixtureLanguageModel(ngram, gpt, weights), fit
+    return MixtureLanguageModel(ngram, gpt, gate if fit.uses_context else weight), fit
 
 
-def fit_weights(scored: Scored, size: int, centre: float = 0.5, strength: float = 0.0) -> Float64:
-    """The n-gram's weight (size,) in each bucket that makes the tokens likeliest, by expectation-maximisation.
+def part_losses(
+    mixture: MixtureLanguageModel, data: TokenDataset, runtime: Runtime = FULL_PRECISION
+) -> tuple[SplitLoss, SplitLoss]:
+    """The losses of a mixture's GPT alone and of the mixture, over the split that a ladder is measured on."""
+    split = score_split(data)
+    scored = score_parts(mixture, data, split, runtime)
+    alone = -float(scored.neural.sum())
+    together = scored.nats(log_odds(mixture.gate.double().cpu(), scored.known))
+    return measured(alone, data, split), measured(together, data, split)
 
-    A weight is the mean share that the n-gram has in the probability of its bucket's tokens (Dempster, Laird &
-    Rubin 1977, section 4.3), together with `strength` tokens of share `centre`: a beta prior. Every round adds
-    to the likelihood times the prior, and that has no maximum but one. Rounds end when nothing moves by 1e-5.
+
+def fit_weight(scored: Scored) -> float:
+    """The one weight of the n-gram that makes the tokens likeliest, by expectation-maximisation.
+
+    It is the mean share that the n-gram has in the probability of the tokens (Dempster, Laird & Rubin 1977, section
+    4.3). Every round adds to the likelihood, which has no maximum but one.
     """
-    odds = np.exp(np.clip(scored.neural - scored.counted, -500, 500))  # of the GPT against the n-gram
-    tokens = np.bincount(scored.bucket, minlength=size) + strength
-    weights = np.full(size, centre)
+    odds = (scored.neural - scored.counted).clamp(-500, 500).exp()  # of the GPT against the n-gram
+    weight = 0.5
     for _ in range(ROUNDS):
-        weight = weights[scored.bucket]
-        share = weight / (weight + (1 - weight) * odds)
-        before, weights = weights, (np.bincount(scored.bucket, share, size) + strength * centre) / tokens
-        if np.abs(weights - before).max() < TOLERANCE:
+        before, weight = weight, float((weight / (weight + (1 - weight) * odds)).mean())
+        if abs(weight - before) < WEIGHT_TOLERANCE:
             break
-    return weights
+    return weight
 
 
-def fit_table(scored: Scored, size: int) -> tuple[float, Float64]:
-    """One weight for all tokens, and the weights (size,) of buckets, drawn towards it where tokens are few."""
-    together = replace(scored, bucket=np.zeros_like(scored.bucket))
-    weight = float(fit_weights(together, 1)[0])
-    return weight, fit_weights(scored, size, weight, PRIOR)
+def fit_gate(scored: Scored, weight: float) -> Tensor:
+    """The gate (1 + CLUES,) that makes the tokens likeliest, less its ridge, by generalised expectation-maximisation.
+
+    It begins as one weight. A round finds the share of the n-gram in the probability of each token, then moves the
+    gate towards the logistic regression of the shares on the clues (Jordan & Jacobs 1994), by one Newton
+    step with the largest curvature that there can be, a quarter: so no step goes too far, and every round adds to
+    the objective (Böhning & Lindsay 1988). Rounds end when no number moves by 1e-3.
+    """
+    x = torch.cat([torch.ones_like(scored.known[:, :1]), scored.known], dim=1)  # (n, 1 + CLUES)
+    ridge = torch.full((1 + CLUES,), RIDGE, dtype=x.dtype)
+    ridge[0] = 0
+    step = torch.linalg.inv(x.T @ x / 4 + ridge.diag())
+    advantage = scored.counted - scored.neural
+    gate = torch.zeros_like(ridge)
+    gate[0] = torch.tensor(weight, dtype=x.dtype).logit(eps=1e-9)
+    for _ in range(ROUNDS):
+        odds = x @ gate
+        share = (odds + advantage).sigmoid()
+        move = step @ (x.T @ (share - odds.sigmoid()) - ridge * gate)
+        gate += move
+        if float(move.abs().max()) < GATE_TOLERANCE:
+            break
+    return gate
 
 
-def cross_validated(scored: Scored, size: int) -> tuple[float, float]:
-    """Nats per token with one weight and with those of buckets, each half scored by weights of the other half."""
-    halves = slice(None, len(scored) // 2), slice(len(scored) // 2, None)
+def cross_validated(scored: Scored) -> tuple[float, float]:
+    """Nats per token with one weight and with a gate, each fold of the text judged by what the others fitted."""
+    edges = [len(scored) * fold // FOLDS for fold in range(FOLDS + 1)]
     one_weight = by_context = 0.0
-    for fitted, judged in (halves, halves[::-1]):
-        weight, table = fit_table(scored.part(fitted), size)
-        one_weight += scored.part(judged).nats(np.full(size, weight))
-        by_context += scored.part(judged).nats(table)
+    for begin, end in pairwise(edges):
+        judged, others = scored.split(begin, end)
+        weight = fit_weight(others)
+        one_weight += judged.nats(torch.tensor(weight, dtype=torch.float64).logit())
+        by_context += judged.nats(log_odds(fit_gate(others, weight), judged.known))
     return one_weight / len(scored), by_context / len(scored)
 
 
-def _score(gpt: GPTLanguageModel, data: TokenDataset, tokenizer: Tokenizer, runtime: Runtime, order: int) -> Scored:
-    """Dev tokens by the GPT and by an n-gram of the text that the GPT was trained on."""
-    ngram = NgramLanguageModel.fit(data.ids("train"), tokenizer.vocab_size, order, eot_id=tokenizer.eot_id)
-    neural = -token_losses(gpt, data, "dev", runtime, MOST_DEV).double().numpy()
-    ids = data.ids("dev")[: len(neural) + 1]
-    contexts = ngram.look_up(torch.from_numpy(ids[None, :-1].astype(np.int64)))
-    return Scored(-ngram.token_losses(ids), neural, buckets(ngram.evidence(contexts)))
+def score_parts(
+    mixture: MixtureLanguageModel,
+    data: TokenDataset,
+    split: str,
+    runtime: Runtime = FULL_PRECISION,
+    max_tokens: float = math.inf,
+) -> Scored:
+    """What both parts of a mixture say of the tokens of a split, in one pass: the GPT window by window.
+
+    With `max_tokens` of the first that many, rounded up to a whole call of the GPT.
+    """
+    gpt, ngram = mixture.gpt, mixture.ngram
+    history, parts, tokens = ngram.new_cache(1), [], 0
+    with evaluating(gpt), runtime.autocast():
+        for x, y in data.windows(split, gpt.config.block_size, max(1, tokens_per_call(gpt) // gpt.config.block_size)):
+            contexts = ngram.look_up(x.view(1, -1), history)  # windows follow one another: to the n-gram one row
+            said = mixture.opinions(contexts, gpt(x.to(gpt.device)).logits, torch.arange(x.shape[1]))
+            targets = y.to(gpt.device)[..., None]
+            scores = [part.gather(-1, targets) for part in (said.counted, said.neural)]
+            parts.append(torch.cat([*scores, said.known], dim=-1).flatten(0, 1).cpu().double())
+            if (tokens := tokens + y.numel()) >= max_tokens:
+                break
+    counted, neural, *known = torch.cat(parts).unbind(-1)
+    return Scored(counted, neural, torch.stack(known, dim=-1))

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from clearhead.config import TrainConfig
 from clearhead.optim.adamw import build_adamw
+from clearhead.runtime import native_bfloat16
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of x, x^3 and x^5: steep at 0, so that few steps do; singular values end between 0.68 and 1.2, not at 1."""
@@ -52,11 +53,7 @@ def _iteration_type(weight: nn.Parameter | None, config: TrainConfig) -> torch.d
     """
     if weight is None or weight.dtype != torch.float32 or config.precision == "float32":
         return None
-    if weight.is_cuda:
-        return torch.bfloat16 if torch.cuda.get_device_capability(weight.device)[0] >= 8 else None
-    can = getattr(torch.cpu, "get_capabilities", dict)()  # an older torch cannot tell
-    native = weight.device.type == "cpu" and (can.get("avx512_bf16") or can.get("amx_bf16"))
-    return torch.bfloat16 if native else None
+    return torch.bfloat16 if native_bfloat16(weight.device) else None
 
 
 def hidden_matrices(model: nn.Module) -> dict[nn.Parameter, int]:

@@ -1,5 +1,6 @@
 """Every path inside a run's folder, and how a folder is made and found."""
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -117,11 +118,19 @@ class RunDirectory:
         """Bytes on disk."""
         return sum(p.stat().st_size for p in self.path.rglob("*") if p.is_file())
 
+    def replace_config(self, config: RunConfig) -> None:
+        """Put another effective configuration in. Whenever this is cut short, the manifest knows what lies there."""
+        digests, text = _read_json(self.manifest_file), config.to_toml()
+        before, after = digests[self.config_file.name], hashlib.sha256(text.encode()).hexdigest()
+        write_atomic(self.manifest_file, _json({**digests, self.config_file.name: [before, after]}))
+        write_atomic(self.config_file, text)
+        write_atomic(self.manifest_file, _json({**digests, self.config_file.name: after}))
+
     def verify(self) -> None:
         """CheckpointError when a file outside checkpoints is not the one that was written."""
         for name, digest in _read_json(self.manifest_file).items():
-            file = self.path / name
-            if not file.is_file() or sha256_file(file) != digest:
+            file, digests = self.path / name, digest if isinstance(digest, list) else [digest]
+            if not file.is_file() or sha256_file(file) not in digests:
                 state = "has changed since the run was made" if file.exists() else "is missing"
                 raise CheckpointError(f"{file} {state}; restore it from a copy, or train again")
 

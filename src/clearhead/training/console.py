@@ -2,13 +2,14 @@
 
 import math
 import time
+from dataclasses import replace
 from typing import TextIO
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
-from clearhead.training.events import Evaluated, Event, Finished, Notice, Sampled, Saved, Started, Stepped
+from clearhead.training.events import Evaluated, Event, Finished, Notice, Replanned, Sampled, Saved, Started, Stepped
 
 FAR_FROM_UNIFORM = 0.3
 """Nats: a first loss further than this from ln V deserves a sentence."""
@@ -36,6 +37,8 @@ class PlainConsole:
                 self._evaluation(event)
             case Sampled():
                 self.line(f"[dim]{indented(event.text)}[/dim]")
+            case Replanned():
+                self._replan(event)
             case Notice():
                 self.line(f"[yellow]note:[/yellow] {escape(event.message)}")
             case Finished():
@@ -61,6 +64,11 @@ class PlainConsole:
         if event.rungs:
             listed = ", ".join(f"{name} {nats:.3f}" for name, nats in event.rungs.items())
             self.line(f"to beat on validation, nats per token: {listed}")
+
+    def _replan(self, event: Replanned) -> None:
+        assert self.started is not None
+        self.started = replace(self.started, max_iters=event.max_iters)
+        self.line(escape(event.message))
 
     def _step(self, event: Stepped) -> None:
         if self.first_step is None:
@@ -139,6 +147,10 @@ class BarConsole(PlainConsole):
         super()._start(event)
         self.bar.update(self.task, total=event.max_iters, completed=event.step, description="compiling, evaluating")
         self.bar.start()
+
+    def _replan(self, event: Replanned) -> None:
+        super()._replan(event)
+        self.bar.update(self.task, total=event.max_iters)
 
     def _step(self, event: Stepped) -> None:
         if self.first_step is None:

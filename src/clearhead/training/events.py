@@ -46,6 +46,14 @@ class Notice(Event):
 
 
 @dataclass(frozen=True)
+class Replanned(Event):
+    """The number of steps was changed, so that the run ends with its time."""
+
+    max_iters: int
+    message: str
+
+
+@dataclass(frozen=True)
 class Stepped(Event):
     """One update was made."""
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -34,7 +34,9 @@ from clearhead.runs.corpus import corpus_record, open_data
 from clearhead.runs.directory import RunDirectory, create_run
 from clearhead.runtime import choose_runtime, environment
 from clearhead.tokenizers.base import Tokenizer
+from clearhead.training.budget import Budget
 from clearhead.training.events import Event, Finished, Notice, Saved
+from clearhead.training.planner import make_plan
 from clearhead.training.trainer import Trainer
 
 
@@ -83,11 +85,14 @@ def new_job(
     out: Path = Path("runs"),
     name: str | None = None,
     init_from: RunDirectory | None = None,
+    budget: Budget | None = None,
+    fixed: Collection[str] = (),
 ) -> Job:
     """Read the text, count the rungs, build the model and make the run's folder.
 
     All that can be wrong with the input is found before the folder is made. With `init_from` the weights and the
-    tokenizer are another run's; `config` must describe the same model (see `config_from`).
+    tokenizer are another run's; `config` must describe the same model (see `config_from`). With a `budget` the
+    planner chooses what is not `fixed`: size, context, batch, steps.
     """
     registry.check("models", config.model)
     registry.check("optimizers", config.train.optimizer)
@@ -99,10 +104,14 @@ def new_job(
     del prepared  # the text is on disk as tokens; a large one should not lie in memory while it is counted
     if config.model == "mixture" and not has_dev(data):
         raise ConfigError("model=mixture is fitted on dev, and the text is too short for a dev split; try --model gpt")
+    rungs = list(counted_rungs(data, tokenizer))
+    if budget is not None:
+        plan = make_plan(config, fixed, data, tokenizer, rungs, budget, runtime)
+        config, budget = plan.config, plan.budget
+        notices.append(plan.words)
     config, shrunk = _fit_block(config, data)
     config = replace(config, init=None if init_from else config.init or default_name(config.trained, config.preset))
     model = _fresh_model(config, tokenizer, data) if init_from is None else _weights_of(init_from, config)
-    rungs = list(counted_rungs(data, tokenizer))
     run = create_run(
         out,
         name or f"{_file_name(record['name'])}-{config.model}",
@@ -114,7 +123,7 @@ def new_job(
     if isinstance(model, NgramLanguageModel):
         save_checkpoint(run, 0, model, state={})
         return Job(run, None, rungs, notices)
-    trainer = Trainer(config, model, tokenizer, data, run, runtime, losses_by_rung(rungs))
+    trainer = Trainer(config, model, tokenizer, data, run, runtime, losses_by_rung(rungs), budget=budget)
     return Job(run, trainer, rungs, [*notices, *shrunk])
 
 

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -28,7 +28,8 @@ from clearhead.runs.checkpoint import (
 from clearhead.runs.directory import RunDirectory
 from clearhead.runtime import Runtime, keep_memory, stream_seed
 from clearhead.tokenizers.base import Tokenizer
-from clearhead.training.events import Evaluated, Event, Finished, Notice, Sampled, Saved, Started, Stepped
+from clearhead.training.budget import Budget
+from clearhead.training.events import Evaluated, Event, Finished, Notice, Replanned, Sampled, Saved, Started, Stepped
 from clearhead.training.parallel import micro_batches, prepare_forward
 
 DEV_TOKENS = 1 << 16
@@ -63,6 +64,8 @@ class Trainer:
     rungs: dict[str, float] = field(default_factory=dict)
     """Validation loss by counted rung, in nats per token."""
     progress: Progress = field(default_factory=Progress)
+    budget: Budget | None = None
+    """The time that the steps were planned for."""
 
     def __post_init__(self) -> None:
         keep_memory()
@@ -101,6 +104,8 @@ class Trainer:
                 yield Finished(progress.step, reason, self._seconds())
                 return
             yield self.step()
+            if self.budget is not None and progress.step == self.budget.replan_at:
+                yield from self._replan(self.budget)
 
     def step(self) -> Stepped:
         """One update: batch, forward, backward, clip, update."""
@@ -149,6 +154,18 @@ class Trainer:
 
     def _probe(self) -> tuple[Tensor, Tensor]:
         return micro_batches(*self._batch("train", 0), self.train.accumulation)[0]
+
+    def _replan(self, budget: Budget) -> Iterator[Event]:
+        """Fit the steps that are left to the time that is left, now that their pace is known."""
+        step, before = self.progress.step, self.train.max_iters
+        train = budget.revised(self.train, step, self._seconds() / step)
+        if train.max_iters == before:
+            return
+        self.train, self.config = train, replace(self.config, train=train)
+        self.run.replace_config(self.config)
+        pace = f"{self._seconds() / step * 1e3:.0f} ms a step, evaluations included"
+        message = f"planned anew: {train.max_iters:,} steps instead of {before:,} ({pace})"
+        yield Replanned(step, train.max_iters, message)
 
     def _evaluation_due(self) -> bool:
         return self.progress.step % self.train.eval_interval == 0 or self._ended() is not None

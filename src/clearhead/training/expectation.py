@@ -1,0 +1,41 @@
+"""What a run should reach, before it is made: a law of loss by size and tokens, fitted to our own runs.
+
+The form is that of Hoffmann et al. 2022 ("Training compute-optimal large language models", equation 2) with tokens
+that repeat counting less and less (Muennighoff et al. 2023, "Scaling data-constrained language models", section 3.1).
+The numbers were fitted to dev losses of the runs listed in docs/recipe.md, on tiny Shakespeare; another text is taken
+to be as much harder as its n-gram says.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+FLOOR, BY_SIZE, SIZE_POWER, BY_TOKENS, TOKENS_POWER = 1.05, 30.0, 0.4, 700.0, 0.55
+REPEATS = 15.0
+"""Epochs after which a repeated token teaches next to nothing new (R* of Muennighoff et al., table 2)."""
+NGRAM_OF_THE_FIT = 1.5165
+"""Nats per token of the n-gram on the text that the law was fitted on."""
+MIXING_GAIN, MIXING_REACH = 0.1, 0.25
+"""Nats that a mixture of equally good parts gains, and the distance in nats at which that gain falls by e."""
+DROPOUT_FROM = 4.0
+"""Epochs from which dropout paid."""
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """Nats per token on validation, about."""
+
+    gpt: float
+    mixture: float
+
+
+def expect(parameters: int, tokens: int, train_tokens: int, rungs: Mapping[str, float]) -> Expectation:
+    """What a GPT of a size should reach after so many tokens of a text with `train_tokens` different ones."""
+    once = min(tokens, train_tokens)
+    repeats = max(0.0, tokens / train_tokens - 1)
+    worth = once + train_tokens * REPEATS * (1 - math.exp(-repeats / REPEATS)) if repeats else once
+    law = FLOOR + BY_SIZE * parameters**-SIZE_POWER + BY_TOKENS * worth**-TOKENS_POWER
+    ngram = rungs.get("ngram", NGRAM_OF_THE_FIT)
+    gpt = min(law * ngram / NGRAM_OF_THE_FIT, rungs.get("uniform", math.inf))
+    gain = MIXING_GAIN * math.exp(-abs(gpt - ngram) / MIXING_REACH)
+    return Expectation(gpt, min(gpt, ngram) - gain)
