@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from clearhead.api import Run, ladder, load, train
+    from clearhead.api import Run, compare, ladder, load, train
 
 __version__ = "0.1.0"
 
@@ -15,10 +15,11 @@ _PUBLIC = {
     "train": "clearhead.api",
     "load": "clearhead.api",
     "ladder": "clearhead.api",
+    "compare": "clearhead.api",
     "Run": "clearhead.api",
 }
 
-__all__ = ["Run", "__version__", "ladder", "load", "train"]
+__all__ = ["Run", "__version__", "compare", "ladder", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,20 +13,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from clearhead.config import RunConfig, SamplingConfig
 from clearhead.data.prepare import prepare
 from clearhead.data.tokens import TokenDataset
+from clearhead.evaluation.alignment import Scored
+from clearhead.evaluation.compare import Comparison, check_sides, compare_losses, named_runs
 from clearhead.evaluation.ladder import (
     Ladder,
     Rung,
     build_ladder,
+    build_rung,
     counted_rungs,
     join_ladders,
-    score_rung,
+    score_split,
 )
-from clearhead.evaluation.mixing import MixtureFit, fit_mixture, has_dev
+from clearhead.evaluation.loss import SplitLoss, split_loss, token_losses
+from clearhead.evaluation.memorisation import Memorisation, measure_memorisation
+from clearhead.evaluation.mixing import MixtureFit, fit_mixture, has_dev, part_losses
 from clearhead.generation.text import generate_samples, stream_text
 from clearhead.models.base import LanguageModel
 from clearhead.models.gpt import GPTLanguageModel
@@ -36,6 +42,7 @@ from clearhead.runs.corpus import open_data
 from clearhead.runs.directory import RunDirectory, find_run, is_run
 from clearhead.runtime import Runtime, choose_runtime
 from clearhead.tokenizers.base import Tokenizer
+from clearhead.training.budget import choose_budget
 from clearhead.training.job import Job, config_from, new_job, resume_job
 from clearhead.training.running import run_job
 from clearhead.training.sinks import Sink, console
@@ -92,18 +99,28 @@ class Run:
             self._rungs = list(counted_rungs(self.data, self.tokenizer))
         return build_ladder(self.data, [*self._rungs, *self._own_rungs])
 
+    def memorisation(self, samples: int = 8, **settings: Any) -> Memorisation:
+        """What samples share with the training text, beside what validation text shares with it.
+
+        Settings as in `SamplingConfig`, but `stop`. CorpusError when the text has changed or is gone.
+        """
+        sampling = SamplingConfig(num_samples=samples, **settings)
+        return measure_memorisation(self.model, self.tokenizer, self.data, sampling)
+
     @cached_property
     def _own_rungs(self) -> list[Rung]:
         seconds = max((e["seconds"] for e in self.directory.read_events() if "seconds" in e), default=None)
         mixed = self._mixture()
         if mixed is None:
             note = f"order {self.model.context + 1}" if self.model.kind == "ngram" else f"step {self.step:,}"
-            return [self._rung(self.model, seconds, note)]
+            loss = split_loss(self.model, self.data, score_split(self.data), self.runtime.exact)
+            return [self._rung(self.model, loss, seconds, note)]
         mixture, fit = mixed
         before, after = (-fit.seconds, 0.0) if mixture is self.model else (0.0, fit.seconds)  # the clock of the run
+        alone, together = part_losses(mixture, self.data, self.runtime.exact)
         return [
-            self._rung(mixture.gpt, seconds and seconds + before, f"step {self.step:,}"),
-            self._rung(mixture, seconds and seconds + after, fit.note),
+            self._rung(mixture.gpt, alone, seconds and seconds + before, f"step {self.step:,}"),
+            self._rung(mixture, together, seconds and seconds + after, fit.note),
         ]
 
     def _mixture(self) -> tuple[MixtureLanguageModel, MixtureFit] | None:
@@ -112,19 +129,10 @@ class Run:
             return self.model, MixtureFit(**self._state)
         if not isinstance(self.model, GPTLanguageModel) or not has_dev(self.data):
             return None
-        return fit_mixture(self.model, self.data, self.tokenizer, self.runtime, self.config.order)
+        return fit_mixture(self.model, self.data, self.tokenizer, self.runtime.exact, self.config.order)
 
-    def _rung(self, model: LanguageModel, seconds: float | None, note: str) -> Rung:
-        return score_rung(
-            model.kind,
-            model,
-            self.data,
-            self.tokenizer,
-            seconds,
-            runtime=self.runtime,
-            run=self.directory.name,
-            note=note,
-        )
+    def _rung(self, model: LanguageModel, loss: SplitLoss, seconds: float | None, note: str) -> Rung:
+        return build_rung(model.kind, model, self.tokenizer, loss, seconds, run=self.directory.name, note=note)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {self.model.kind}, {self.model.num_parameters():,} parameters)"
@@ -137,21 +145,33 @@ def train(
     preset: str = "modern",
     model: str = "gpt",
     init_from: str | os.PathLike[str] | None = None,
+    time: str | None = None,
     progress: bool = True,
     **settings: Any,
 ) -> Run:
     """Train a model on a text and return the run.
 
     `corpus` is what the command line takes: files, folders, globs, named corpora; none means the built-in text.
+    `time` is how long it may take, as in 90s, 3m, 1h30m: size, context, batch and steps are planned for it. Without
+    it that is 3m, and nothing is planned where `settings` give steps or a size.
     `settings` are the flags' names: max_iters, n_layer, tokenizer, lines, ... ConfigError names an unknown one.
     """
+    begun = perf_counter()
     if init_from is None:
         config, source = RunConfig.from_preset(preset, model), None
     else:
         source = find_run(Path(init_from), Path(out))
         config = config_from(source)
+    config = config.with_settings(settings)
+    given = {*settings, *(("preset",) if preset != RunConfig.preset else ()), *(("init_from",) if source else ())}
     job = new_job(
-        config.with_settings(settings), [os.fspath(c) for c in corpus], out=Path(out), name=name, init_from=source
+        config,
+        [os.fspath(c) for c in corpus],
+        out=Path(out),
+        name=name,
+        init_from=source,
+        budget=choose_budget(time, given, config, begun),
+        fixed=given,
     )
     return finish(job, [console(sys.stdout)] if progress else [])
 
@@ -185,6 +205,29 @@ def ladder(*corpora_or_runs: str | os.PathLike[str], out: str | os.PathLike[str]
         prepared = prepare(RunConfig().with_settings(settings), texts)
         ladders.insert(0, build_ladder(prepared.data, list(counted_rungs(prepared.data, prepared.tokenizer))))
     return join_ladders(ladders)
+
+
+def compare(
+    a: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    b: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    out: str | os.PathLike[str] = RUNS,
+) -> Comparison:
+    """Side A against side B: is one better on their validation text, or is it chance?
+
+    A side is a run, or several that differ in their seed only: a list, names with commas, a pattern as "runs/a-*".
+    ConfigError when runs of a side differ in more, or the validation texts differ.
+    """
+    sides = [[a] if isinstance(a, str | os.PathLike) else a, [b] if isinstance(b, str | os.PathLike) else b]
+    runs = [[run for word in side for run in named_runs(os.fspath(word), Path(out))] for side in sides]
+    check_sides(*runs)
+    ours, theirs = ([_scored(Run(run)) for run in side] for side in runs)
+    return compare_losses(ours, theirs)
+
+
+def _scored(run: Run) -> Scored:
+    losses = token_losses(run.model, run.data, "val", run.runtime.exact).double().numpy()
+    return Scored(run.directory.name, run.model.kind, run.tokenizer, run.data, losses)
 
 
 def _names_run(item: str, out: Path) -> bool:

@@ -14,8 +14,9 @@ VERBS = {
     "look": "What a text is made of: vocabulary, split, documents, one batch as the model will see it.",
     "train": "Train a model on a text, beside the counted rungs that say how good it is.",
     "resume": "Go on with an interrupted run, exactly where its last checkpoint stands.",
-    "ladder": "Score a text's counted models and your runs on the same validation text.",
+    "ladder": "Score counted models and your runs on the same validation text, or tell whether one run is better.",
     "generate": "Let a model write: from a prompt, a file or nothing.",
+    "memorisation": "Does a model copy? What samples share with the training text, beside what fresh text shares.",
     "runs": "List the runs: corpus, model, loss, date, size.",
     "doctor": "This machine: device, versions, threads, speed, room on the disk.",
 }
