@@ -1,121 +1,190 @@
-"""Counted models on a text: seconds to fit each order, the order that dev chooses, loss on validation, memory.
+"""Counted models on a text, beside KenLM's lmplz: seconds, processor time, memory, and the loss on validation.
 
-    python benchmarks/count_models.py --corpus input.txt [--json] [--lmplz path/to/kenlm/bin/lmplz]
+    python benchmarks/count_models.py --corpus input.txt [--lmplz kenlm/build/bin/lmplz] [--orders 5 7] [--json]
+    python benchmarks/count_models.py --sources 100 --orders 5 --rounds 1 --lmplz kenlm/build/bin/lmplz
 
 Characters are tokens, the text is one document, and the splits are the house's: the last tenth validates, the last
-fiftieth of the rest is dev. With --lmplz, KenLM estimates the same orders on the same training text.
+fiftieth of the rest is dev. Both sides estimate interpolated modified Kneser-Ney of the same order on the same
+training text, in turns, and both models are scored on the same validation text; the script stops when their losses
+differ. lmplz reads the tokens as numbers and writes probabilities (ARPA). Ours reads the text, finds its
+characters and writes counts; "in process" is the counting alone. KenLM must be built for the highest order asked
+(KENLM_MAX_ORDER). Linux and macOS.
 """
 
-import argparse
-import json
-import subprocess
+import statistics
 import sys
+import sysconfig
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from lmplz import MEMORY, Cost, cost, estimate_words, token_losses, write_tokens
+from machine import PYTHON, arguments, facts, show
 
 from clearhead.config import DEV_FRACTION, VAL_FRACTION
-from clearhead.models.bigram import BigramLanguageModel
-from clearhead.models.counting import BYTES_PER_NGRAM
 from clearhead.models.ngram import NgramLanguageModel, choose_order
 from clearhead.models.windows import Ids
+from clearhead.tokenizers.char import CharTokenizer
 
-ORDERS = range(1, 8)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Time counted models on a text.")
-    parser.add_argument("--corpus", type=Path, required=True, help="a text file in UTF-8")
-    parser.add_argument("--lmplz", type=Path, help="KenLM's lmplz, to time it on the same text")
-    parser.add_argument("--json", action="store_true", help="one JSON document instead of lines")
-    options = parser.parse_args()
-    figures = measure(*encode(options.corpus), options.lmplz)
-    print(json.dumps(figures) if options.json else "\n".join(f"{key:24} {shown(v)}" for key, v in figures.items()))
-
-
-def encode(path: Path) -> tuple[Ids, int]:
-    """Character ids of a text, and how many different ones there are."""
-    points = np.frombuffer(path.read_text(encoding="utf-8").encode("utf-32-le"), dtype=np.uint32)
-    symbols = np.flatnonzero(np.bincount(points))
-    ids = np.zeros(int(symbols[-1]) + 1, dtype=np.uint16 if len(symbols) <= 1 << 16 else np.uint32)
-    ids[symbols] = np.arange(len(symbols))
-    return ids[points], len(symbols)
+ORDERS = (5, 7)
+SCORED = 1_000_000
+"""Validation tokens that are scored: all of a small text, the first of a large one."""
+SAME_LOSS = 0.001
+"""Nats per token that the two may differ by: they treat the text's first tokens and unseen ones differently."""
+FIT = """
+import sys
+from pathlib import Path
+from safetensors.torch import save_file
+from clearhead.models.ngram import NgramLanguageModel
+from clearhead.tokenizers.char import CharTokenizer
+text = Path(sys.argv[1]).read_bytes().decode()
+tokenizer = CharTokenizer.train([text])
+model = NgramLanguageModel.fit(tokenizer.encode(text), tokenizer.vocab_size, int(sys.argv[2]))
+save_file(model.state_dict(), sys.argv[3])
+"""
 
 
-def measure(ids: Ids, vocab_size: int, lmplz: Path | None) -> dict[str, Any]:
+class Splits(NamedTuple):
+    """One text as ids: what is counted, and what is scored."""
+
+    train: Ids
+    val: Ids
+    vocab_size: int
+
+
+def python_sources(megabytes: float) -> str:
+    """The Python sources installed beside this one, in order of path, joined and cut at so many million characters."""
+    parts: list[str] = []
+    missing = round(megabytes * 1e6)
+    for path in sorted(Path(sysconfig.get_path("purelib")).rglob("*.py")):
+        text = path.read_bytes().decode(errors="replace")
+        parts.append(text[:missing])
+        missing -= len(parts[-1])
+        if missing == 0:
+            return "".join(parts)
+    raise SystemExit(f"--sources {megabytes}: {missing / 1e6:.0f} million characters too few here; ask for less")
+
+
+def measure(text: str, orders: Sequence[int], rounds: int, lmplz: Path | None) -> dict[str, Any]:
     """All figures by name."""
-    cut = int(len(ids) * (1 - VAL_FRACTION))
-    train, val = ids[:cut], ids[cut:]
-    dev = int(cut * DEV_FRACTION)
-    whole = time.perf_counter()
-    fit_seconds = {}
-    for order in ORDERS:
-        start = time.perf_counter()
-        NgramLanguageModel.fit(train, vocab_size, order)
-        fit_seconds[order] = time.perf_counter() - start
-    start = time.perf_counter()
-    order, dev_losses = choose_order(train[:-dev], train[-dev:], vocab_size)
-    choice_seconds = time.perf_counter() - start
-    model = NgramLanguageModel.fit(train, vocab_size, order)
-    start = time.perf_counter()
-    val_losses = model.order_losses(val)
-    figures = {
-        "tokens": len(ids),
-        "vocab_size": vocab_size,
-        "fit_seconds": fit_seconds,
-        "choice_seconds": choice_seconds,
-        "score_seconds": time.perf_counter() - start,
-        "all_seconds": time.perf_counter() - whole,
-        "order": order,
-        "dev_nats_per_token": dict(enumerate(dev_losses, start=1)),
-        "val_nats_per_token": dict(enumerate(val_losses, start=1)),
-        "bigram_laplace_1_nats": bigram_loss(train, val, vocab_size),
-        "ngrams": model.num_parameters(),
-        "model_megabytes": model.num_parameters() * BYTES_PER_NGRAM / 1e6,
-        "peak_megabytes": peak_megabytes(),
-    }
-    if lmplz is not None:
-        figures["lmplz_seconds"] = {k: lmplz_seconds(lmplz, train, k) for k in ORDERS if k > 1}
-    return figures
-
-
-def bigram_loss(train: Ids, val: Ids, vocab_size: int) -> float:
-    """Nats per token of the bigram table with Laplace 1."""
-    table = BigramLanguageModel.from_counts(train, vocab_size).token_embedding_table.weight.detach()
-    log_rows = table.log_softmax(-1).numpy()
-    return -float(log_rows[val[:-1], val[1:]].mean(dtype=np.float64))
-
-
-def lmplz_seconds(lmplz: Path, train: Ids, order: int) -> float:
-    """Seconds of KenLM's estimation: the text as one line of numbers, its discounts falling back as ours do."""
+    tokenizer = CharTokenizer.train([text])
+    ids, cut = tokenizer.encode(text), int(len(text) * (1 - VAL_FRACTION))
+    splits = Splits(ids[:cut], ids[cut:][:SCORED], tokenizer.vocab_size)
+    rows, losses = [], []
     with tempfile.TemporaryDirectory() as folder:
-        text, arpa = Path(folder, "text"), Path(folder, "arpa")
-        text.write_text(" ".join(map(str, train.tolist())) + "\n", encoding="ascii")
-        start = time.perf_counter()
-        command = [str(lmplz), "-o", str(order), "--discount_fallback", "--text", str(text), "--arpa", str(arpa)]
-        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-        return time.perf_counter() - start
+        Path(folder, "train.txt").write_bytes(text[:cut].encode())
+        if lmplz is not None:
+            write_tokens(splits.train, Path(folder, "train"))
+            write_tokens(splits.val, Path(folder, "val"))
+        for order in orders:
+            rows += side_by_side(splits, order, rounds, lmplz, Path(folder))
+            losses.append(compare_losses(splits, order, lmplz, Path(folder)))
+    return {
+        "lmplz": "not at hand" if lmplz is None else "measured",
+        "train_tokens": len(splits.train),
+        "scored_tokens": len(splits.val),
+        "vocab_size": splits.vocab_size,
+        **choice(splits),
+        "rounds": rounds,
+        "sides": rows,
+        "losses": losses,
+    }
 
 
-def peak_megabytes() -> float | None:
-    """The most memory this process held; None on Windows, which does not tell."""
-    if sys.platform == "win32":
-        return None
-    import resource
+def choice(splits: Splits) -> dict[str, Any]:
+    """The order that dev chooses, out of all that fit into memory, and the seconds that takes."""
+    dev = int(len(splits.train) * DEV_FRACTION)
+    start = time.perf_counter()
+    order, losses = choose_order(splits.train[:-dev], splits.train[-dev:], splits.vocab_size)
+    seconds = time.perf_counter() - start
+    return {"chosen_order": order, "orders_tried": len(losses), "choice_seconds": round(seconds, 2)}
 
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+def side_by_side(splits: Splits, order: int, rounds: int, lmplz: Path | None, folder: Path) -> list[dict[str, Any]]:
+    """A row for each side: medians over rounds that turn the sides' order round; `ratio` is to lmplz with MEMORY."""
+    fit_words = [PYTHON, "-c", FIT, str(folder / "train.txt"), str(order), str(folder / "tables")]
+    sides: dict[str, Callable[[], Cost]] = {
+        "clearhead, in process": lambda: counted(splits, order),
+        "clearhead": lambda: cost(fit_words),
+    }
+    reference = f"lmplz --memory {MEMORY}"
+    if lmplz is not None:
+        paths = order, folder / "train", folder / "arpa"
+        sides["lmplz"] = lambda: cost(estimate_words(lmplz, *paths))
+        sides[reference] = lambda: cost(estimate_words(lmplz, *paths, memory=MEMORY))
+    costs: dict[str, list[Cost]] = {side: [] for side in sides}
+    for turn in range(rounds):
+        for side in list(sides)[:: -1 if turn % 2 else 1]:
+            costs[side].append(sides[side]())
+    return [_row(order, side, costs[side], costs.get(reference)) for side in sides]
 
 
-def shown(value: Any) -> str:
-    """A figure as a person reads it."""
-    if isinstance(value, dict):
-        return "  ".join(f"{key}: {shown(item)}" for key, item in value.items())
-    return f"{value:.4f}" if isinstance(value, float) else f"{value:,}"
+def counted(splits: Splits, order: int) -> Cost:
+    """Counting inside this process, where ids wait in memory."""
+    start, cpu = time.perf_counter(), time.process_time()
+    _fit(splits, order)
+    return Cost(time.perf_counter() - start, time.process_time() - cpu, None)
+
+
+def _fit(splits: Splits, order: int) -> NgramLanguageModel:
+    model = NgramLanguageModel.fit(splits.train, splits.vocab_size, order)
+    if model.order < order:
+        raise SystemExit(f"order {order} passes what the tables may take on this text; try --orders {model.order}")
+    return model
+
+
+def _row(order: int, side: str, costs: list[Cost], reference: list[Cost] | None) -> dict[str, Any]:
+    seconds, cpu, peaks = zip(*costs, strict=True)
+    row = {
+        "order": order,
+        "side": side,
+        "seconds": round(statistics.median(seconds), 3),
+        "cpu_seconds": round(statistics.median(cpu), 3),
+        "peak_megabytes": "" if None in peaks else round(max(peaks)),
+    }
+    if reference is not None:
+        ratios = [mine.seconds / theirs.seconds for mine, theirs in zip(costs, reference, strict=True)]
+        row["ratio"] = round(statistics.median(ratios), 3)
+    return row
+
+
+def compare_losses(splits: Splits, order: int, lmplz: Path | None, folder: Path) -> dict[str, Any]:
+    """Nats per token of both models on the tokens of validation that training has seen.
+
+    An unseen one is not compared: KenLM has a single <unk> for all of them, ours a share of the uniform for each.
+    """
+    model = _fit(splits, order)
+    seen = np.bincount(splits.train, minlength=splits.vocab_size)[splits.val[1:]] > 0
+    ours = float(model.token_losses(splits.val)[seen].mean())
+    row = {"order": order, "ngrams": model.num_parameters(), "clearhead_nats_per_token": round(ours, 6)}
+    if lmplz is not None:
+        theirs = float(token_losses(lmplz, folder / "arpa", folder / "val")[seen].mean())
+        if abs(ours - theirs) > SAME_LOSS:
+            raise SystemExit(f"the two do not estimate the same: order {order}, {ours:.4f} and {theirs:.4f} nats")
+        row["lmplz_nats_per_token"] = round(theirs, 6)
+    return row
+
+
+def main() -> int:
+    parser = arguments("Counted models on a text, beside KenLM's lmplz.")
+    text = parser.add_mutually_exclusive_group(required=True)
+    text.add_argument("--corpus", type=Path, help="a text file in UTF-8")
+    text.add_argument("--sources", type=float, help="instead, so many million characters of installed Python sources")
+    parser.add_argument("--lmplz", type=Path, help="KenLM's lmplz, its query beside it, to measure them as well")
+    parser.add_argument("--orders", type=int, nargs="+", default=ORDERS)
+    parser.add_argument("--rounds", type=int, default=5)
+    chosen = parser.parse_args()
+    if chosen.lmplz and not (chosen.lmplz.is_file() and chosen.lmplz.with_name("query").is_file()):
+        parser.error(
+            f"--lmplz {chosen.lmplz}: no such program with a query beside it; name the one in KenLM's build/bin"
+        )
+    read = chosen.corpus.read_text(encoding="utf-8") if chosen.corpus else python_sources(chosen.sources)
+    show({**measure(read, chosen.orders, chosen.rounds, chosen.lmplz), **facts()}, chosen.json)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
