@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from machine import PYTHON, command
-from torch import nn
+from torch import Tensor, nn
 
 from clearhead.data.prepare import Prepared
 from clearhead.data.tokens import TokenDataset
@@ -95,6 +95,7 @@ def stepper(model: Any, trainer: Trainer) -> Callable[[], float]:
 def train(prepared: Prepared, checkout: Path, max_iters: int, folder: Path) -> dict[str, Any]:
     """Its own train.py, whole, in a process of its own; its model scored on our full split."""
     vocab_size = prepared.tokenizer.vocab_size
+    model = build_model(checkout, vocab_size)
     _write_data(prepared.data, vocab_size, folder)
     flags = SHAPE | TRAINING | {"max_iters": max_iters, "lr_decay_iters": max_iters}
     flags |= {"eval_interval": min(250, max_iters), "eval_iters": 20, "log_interval": 1}
@@ -102,13 +103,14 @@ def train(prepared: Prepared, checkout: Path, max_iters: int, folder: Path) -> d
     paths = {"dataset": folder.resolve(), "out_dir": folder.resolve() / "out"}
     words = [f"--{name}={value}" for name, value in {**flags, **paths}.items()]
     told, seconds = command([PYTHON, str(checkout.resolve() / "train.py"), *words], cwd=checkout)
-    model = build_model(checkout, vocab_size)
     model.load_state_dict(torch.load(folder / "out" / "ckpt.pt", weights_only=True)["model"])
+    model.eval()
     per_step = [float(found) / 1e3 for found in re.findall(r"time ([\d.]+)ms", told)]
     return {
         "seconds": round(seconds, 1),
         "median_seconds_per_step": round(statistics.median(per_step), 5),
-        "val_nats_per_token": round(_full_split_loss(model.eval(), prepared.data), 4),
+        "val_nats_per_token": round(full_split_loss(lambda x, y: model(x, y)[1], prepared.data), 4),
+        "parameters": sum(weight.numel() for weight in model.parameters()),
     }
 
 
@@ -120,10 +122,12 @@ def _write_data(data: TokenDataset, vocab_size: int, folder: Path) -> None:
 
 
 @torch.no_grad()
-def _full_split_loss(model: nn.Module, data: TokenDataset) -> float:
-    """Nats per token over every validation token but the first, in windows of the block: the ladder's rule."""
+def full_split_loss(loss_of: Callable[[Tensor, Tensor], Tensor], data: TokenDataset) -> float:
+    """Nats per token over every validation token but the first, in windows of the block: the ladder's rule.
+
+    `loss_of` gives a foreign model's mean loss on x, y (B, T).
+    """
     nats, tokens = 0.0, 0
     for x, y in data.windows("val", int(SHAPE["block_size"]), 64):
-        _, loss = model(x, y)
-        nats, tokens = nats + loss.item() * y.numel(), tokens + y.numel()
+        nats, tokens = nats + loss_of(x, y).item() * y.numel(), tokens + y.numel()
     return nats / tokens

@@ -28,7 +28,7 @@ SECTIONS = {
     ),
     "tokenizers": (
         "Tokenizers",
-        "python benchmarks/tokenizers.py FILE",
+        "python benchmarks/token_rates.py FILE",
         "Megabytes of UTF-8 per second, the best of three; the first row is the lecture's list comprehension.",
     ),
     "train": (

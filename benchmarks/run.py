@@ -17,10 +17,10 @@ import sharing
 import soak
 import startup
 import step_throughput
+import token_rates
 from machine import clearhead, facts
 
 import clearhead as package
-import tokenizers
 from clearhead.config import DataConfig
 from clearhead.data.named import DOWNLOADABLE, PYTHON_DOCS, find_local
 from clearhead.data.sources import read_source
@@ -70,7 +70,7 @@ class Bench:
 
     def tokenizers(self) -> dict[str, Any]:
         copies = max(1, round(10e6 / len(self.corpus.text)))
-        return {"rates": tokenizers.measure(self.corpus.text * copies, 3)}
+        return {"rates": token_rates.measure(self.corpus.text * copies, 3)}
 
     def adamw(self) -> dict[str, Any]:
         return self.train(*page.ADAMW.split())

@@ -1,6 +1,6 @@
 """Encoding and decoding rates, beside the lecture's `[stoi[c] for c in text]`, in one run.
 
-    python benchmarks/tokenizers.py input.txt --megabytes 20 --json
+    python benchmarks/token_rates.py input.txt --megabytes 20 --json
 
 Rates are megabytes of UTF-8 per second, the best of --repeats; the two texts are the file, repeated to size, and a
 mixture of scripts.

@@ -7,7 +7,7 @@ import platform
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,6 +97,11 @@ class Runtime:
         import torch
 
         return torch.float64 if self.precision == "float64" else torch.float32
+
+    @property
+    def exact(self) -> "Runtime":
+        """The same device, computing in the type of the weights: for figures that are compared."""
+        return replace(self, precision="float32") if self.precision == "bfloat16" else self
 
     def autocast(self) -> AbstractContextManager[Any]:
         """A context in which matrix products run in bfloat16, when that is the precision."""

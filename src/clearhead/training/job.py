@@ -71,7 +71,7 @@ def _mix(trainer: Trainer, finished: Finished) -> Iterator[Event]:
     checkpoint = best_checkpoint(trainer.run)
     gpt = checkpoint.model.to(trainer.runtime.device)
     assert isinstance(gpt, GPTLanguageModel)
-    mixture, fit = fit_mixture(gpt, trainer.data, trainer.tokenizer, trainer.runtime, trainer.config.order)
+    mixture, fit = fit_mixture(gpt, trainer.data, trainer.tokenizer, trainer.runtime.exact, trainer.config.order)
     path = save_mixture(trainer.run, checkpoint.step, mixture, state=asdict(fit))
     yield Notice(finished.step, fit.summary)
     yield Saved(finished.step, path.name)
