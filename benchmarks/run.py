@@ -1,6 +1,6 @@
 """Measure everything that needs nothing but a corpus, and write docs/benchmarks.md.
 
-python benchmarks/run.py [--corpus FILE] [--only startup ladder] [--nanogpt PATH] [--soak MINUTES]
+python benchmarks/run.py [--corpus FILE] [--only startup ladder] [--nanogpt PATH] [--lmplz PATH] [--soak MINUTES]
 """
 
 import argparse
@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import budgets
+import count_models
 import page
 import sharing
 import soak
 import startup
 import step_throughput
+import time_to_loss
 import token_rates
 from machine import clearhead, facts
 
@@ -97,10 +100,18 @@ class Bench:
         run = package.load(self.run)
         return {f"{count}_at_once": _tokens_per_second(run, count) for count in (1, 8)}
 
+    def counting(self) -> dict[str, Any]:
+        return count_models.measure(self.corpus.text, count_models.ORDERS, 5, self.chosen.lmplz)
+
+    def budgets(self) -> dict[str, Any]:
+        chosen = self.chosen
+        return {"runs": budgets.measure(chosen.times, chosen.corpora, chosen.seeds, chosen.nanogpt)}
+
     def nanogpt(self) -> dict[str, Any]:
-        corpus, checkout = Path(self.corpus.argument), self.chosen.nanogpt
-        figures = step_throughput.side_by_side(corpus, checkout)
-        return {**figures, "end_to_end": step_throughput.end_to_end(corpus, checkout, 2_000)}
+        return step_throughput.measure(Path(self.corpus.argument), self.chosen.nanogpt)
+
+    def time_to_loss(self) -> dict[str, Any]:
+        return time_to_loss.measure(Path(self.corpus.argument), self.chosen.nanogpt, repeats=3)
 
     def sharing(self) -> dict[str, Any]:
         return sharing.measure(4.0)
@@ -123,6 +134,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--corpus", type=Path, help="a text file (default: shakespeare if at hand, else python-docs)")
     parser.add_argument("--only", nargs="+", choices=list(page.SECTIONS), help="measure these sections only")
     parser.add_argument("--nanogpt", type=Path, help="a checkout of nanoGPT, to measure beside it")
+    parser.add_argument("--lmplz", type=Path, help="KenLM's lmplz, to count beside it")
+    parser.add_argument("--times", nargs="+", default=budgets.TIMES, help="time budgets to train for")
+    parser.add_argument("--corpora", nargs="+", default=budgets.CORPORA, help="texts to train on for these times")
+    parser.add_argument("--seeds", nargs="+", type=int, default=budgets.SEEDS, help="of these runs")
     parser.add_argument("--soak", type=float, default=0.0, help="minutes of kills and resumes")
     return parser.parse_args()
 
@@ -130,9 +145,9 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     chosen = parse()
     corpus = find_corpus(chosen.corpus)
-    missing = {name for name in ("nanogpt", "soak") if not getattr(chosen, name)}
-    if absent := missing.intersection(chosen.only or ()):
-        raise SystemExit(f"--only {absent.pop()} needs the flag of that name")
+    missing = {name for name, flag in page.NEEDS.items() if not getattr(chosen, flag)}
+    if absent := sorted(missing.intersection(chosen.only or ())):
+        raise SystemExit(f"--only {absent[0]} needs --{page.NEEDS[absent[0]]}")
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(corpus, Path(folder), chosen)
         for name in chosen.only or [name for name in page.SECTIONS if name not in missing]:

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clearhead.models.kernels import RMSNorm, causal_attention, rotate, swiglu
+from clearhead.models.kernels import Dropout, RMSNorm, causal_attention, rotate, swiglu
 
 
 def _same(fast: Tensor, slow: Tensor, inputs: list[Tensor], tolerance: float = 1e-9) -> None:
@@ -79,3 +79,31 @@ def test_written_out_attention_drops_out_what_is_attended_to() -> None:
     dropped = causal_attention(q, k, v, 0.5).float()[0, 0, 100:, 0]
     assert dropped.mean().item() == pytest.approx(1.0, abs=0.03)
     assert dropped.std().item() > 0.02
+
+
+@pytest.mark.parametrize("p", [0.1, 0.25, 0.5])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dropout_zeroes_a_share_and_keeps_the_mean(p: float, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    x = torch.ones(501, 203, dtype=dtype, requires_grad=True)
+    dropped = Dropout(p)(x)
+    assert (dropped == 0).double().mean().item() == pytest.approx(p, abs=0.008)
+    assert dropped.double().mean().item() == pytest.approx(1.0, abs=0.01)
+    dropped.sum().backward()
+    assert x.grad is not None
+    assert torch.equal(x.grad, dropped), "what was dropped learns nothing, the rest is scaled alike"
+
+
+def test_dropout_follows_the_generator_and_rests_in_evaluation() -> None:
+    dropout, x = Dropout(0.5), torch.ones(40)
+    first, second, again = (torch.manual_seed(seed) and dropout(x) for seed in (1, 2, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    assert torch.equal(dropout.eval()(x), x)
+
+
+@pytest.mark.parametrize("p", [0.0, 1e-4, 0.999])
+def test_dropout_that_256ths_cannot_say_is_torchs(p: float) -> None:
+    torch.manual_seed(0)
+    dropped = Dropout(p)(torch.ones(100_000))
+    assert (dropped == 0).double().mean().item() == pytest.approx(p, abs=1e-3)

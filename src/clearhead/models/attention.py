@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from clearhead.config import GPTConfig
 from clearhead.models.base import Cache
-from clearhead.models.kernels import RMSNorm, causal_attention, rotate
+from clearhead.models.kernels import Dropout, RMSNorm, causal_attention, rotate
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class MultiHeadAttention(nn.Module):
         self.k_norm = RMSNorm(config.head_size, config.norm_eps) if config.qk_norm else None
         rope = config.positions == "rope"
         self.rotary = Rotary(config.block_size, config.head_size, config.rope_theta) if rope else None
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor, memory: LayerMemory | None = None) -> Tensor:
         """What the heads say, projected: (B, T, C) -> (B, T, C)."""

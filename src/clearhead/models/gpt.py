@@ -15,7 +15,7 @@ from clearhead.config import GPTConfig
 from clearhead.errors import ConfigError
 from clearhead.models.attention import KVCache, LayerMemory, MultiHeadAttention
 from clearhead.models.base import Cache, LanguageModel, Output, cross_entropy
-from clearhead.models.kernels import RMSNorm, swiglu
+from clearhead.models.kernels import Dropout, RMSNorm, swiglu
 
 
 def build_norm(config: GPTConfig) -> nn.Module:
@@ -55,7 +55,7 @@ class FeedForward(nn.Module):
         width = config.feed_forward_width
         self.up = nn.Linear(config.n_embd, 2 * width if config.activation == "swiglu" else width, bias=config.bias)
         self.proj = nn.Linear(width, config.n_embd, bias=config.bias)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C), every position alone."""
@@ -97,7 +97,7 @@ class GPTLanguageModel(LanguageModel):
         self.token_embedding_table = nn.Embedding(config.vocab_size, config.n_embd)
         if config.positions == "learned":
             self.position_embedding_table = nn.Embedding(config.block_size, config.n_embd)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.ln_f = build_norm(config)
         self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=config.head_bias)
