@@ -11,7 +11,7 @@ TORCH_INDEX ?=
 
 demo: $(VENV)/.installed
 	$(BIN)/clearhead look
-	$(BIN)/clearhead train --max_iters 1000
+	$(BIN)/clearhead train --time 60s
 	$(BIN)/clearhead generate --max_new_tokens 300
 
 test: lint
@@ -29,7 +29,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.installed
+bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/run.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -70,3 +70,28 @@ def test_a_killed_run_ends_as_an_uninterrupted_one() -> None:
 def test_fails_with_the_words_of_what_failed() -> None:
     with pytest.raises(SystemExit, match="no such thing"):
         import_module("machine").command([sys.executable, "-c", "raise SystemExit('no such thing')"])
+
+
+def test_time_to_loss_compares_runs_of_the_same_repeat() -> None:
+    module = import_module("time_to_loss")
+    outcomes = {
+        "nanoGPT": [module.Outcome(60.0, 1.9, 8), module.Outcome(80.0, 1.8, 8)],
+        "clearhead train": [module.Outcome(10.0, 1.9, 7), module.Outcome(10.0, 1.88, 7)],
+    }
+    theirs, ours = module.rows(outcomes)
+    assert (theirs["ratio"], theirs["seconds"]) == (1.0, 70.0)
+    assert (ours["ratio"], ours["ratios"]) == (0.1458, "0.1250 .. 0.1667")
+    assert (ours["val_nats_per_token"], ours["highest"]) == (1.89, 1.9)
+
+
+def test_every_section_that_is_written_can_be_measured() -> None:
+    page, run = import_module("page"), import_module("run")
+    assert all(callable(getattr(run.Bench, name, None)) for name in page.SECTIONS)
+    assert set(page.NEEDS) <= set(page.SECTIONS)
+
+
+def test_a_faster_step_is_a_larger_figure() -> None:
+    module = import_module("step_throughput")
+    figures = module.compare([[1.0, 1.0]] * 4, [[1.5, 1.5]] * 4, {"ours": 2.0, "nanogpt": 2.0})
+    assert figures["tokens_per_second_over_theirs"] == 1.5
+    assert figures["steps_each"] == 8

@@ -16,7 +16,7 @@ from clearhead.runs import directory
 from clearhead.training import planner
 from clearhead.training.budget import Budget, choose_budget, parse_time
 from clearhead.training.events import Finished, Notice, Replanned, Stepped
-from clearhead.training.expectation import expect
+from clearhead.training.expectation import dropout_for, expect
 from clearhead.training.job import Job, new_job, resume_job
 from clearhead.training.running import run_job
 from clearhead.training.trainer import Trainer
@@ -100,7 +100,11 @@ def test_a_context_is_no_longer_than_the_text(tmp_path: Path) -> None:
 
 
 def test_more_time_never_means_a_smaller_model(poem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planner, "_probe", lambda config, model, *_: (model.num_parameters() * 1e-8, 1e-7))
+    monkeypatch.setattr(
+        planner,
+        "_probe",
+        lambda config, *_: (config.architecture.n_embd**2 * 1e-6, 1e-7, config.architecture.n_embd**2 * 50),
+    )
     sizes = [
         trainer_of(planned(poem, tmp_path, seconds=seconds, name=f"run-{seconds}")).model.num_parameters()
         for seconds in (6.0, 60.0, 600.0)
@@ -128,7 +132,7 @@ def test_a_changed_end_changes_nothing_that_lies_behind() -> None:
 @pytest.fixture
 def revised_run(poem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Job, list[object]]:
     """A planned run of 20 steps that makes 14 after all."""
-    monkeypatch.setattr(planner, "_probe", lambda *_: (1.0, 0.0))
+    monkeypatch.setattr(planner, "_probe", lambda *_: (1.0, 0.0, 10_000))
     monkeypatch.setattr(Budget, "left", lambda self: 20.5)
     monkeypatch.setattr(
         Budget, "revised", lambda self, train, step, _: replace(train, max_iters=14, decay_iters=14 - step)
@@ -224,3 +228,25 @@ def test_expectations_order_as_experience_does() -> None:
     assert hard.gpt > many
     assert hard.mixture < min(hard.gpt, 3.0)
     assert math.isclose(expect(10, 10, 10, rungs).gpt, 4.17), "nothing is worse than knowing nothing"
+
+
+def test_a_text_that_is_read_often_is_read_with_dropout(
+    poem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def probe(config: RunConfig, *_: object) -> tuple[float, float, int]:
+        asked.append(config.train.dropout)
+        return 0.1 if config.train.dropout else 0.05, 1e-7, 10_000
+
+    monkeypatch.setattr(planner, "_probe", probe)
+    train = trainer_of(planned(poem, tmp_path, seconds=60.0, n_layer=1, n_embd=16, n_head=2)).train
+    assert train.dropout == 0.2, "a small text for a minute"
+    assert asked == [0.0, 0.2], "what it costs is measured"
+    assert train.max_iters < 60 / 0.1
+    assert trainer_of(planned(poem, tmp_path, seconds=60.0, dropout=0.0)).train.dropout == 0.0
+
+
+@pytest.mark.parametrize(("epochs", "dropout"), [(0.1, 0.0), (4.0, 0.0), (4.1, 0.1), (12.1, 0.2), (1e9, 0.2)])
+def test_dropout_grows_with_epochs(epochs: float, dropout: float) -> None:
+    assert dropout_for(epochs) == dropout

@@ -1,29 +1,30 @@
 """From a time budget to explicit numbers: measure this machine, weigh sizes, choose one."""
 
 import math
+import statistics
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from torch.nn.utils import clip_grad_norm_
 
 from clearhead import registry
 from clearhead.config import RunConfig
 from clearhead.data.tokens import TokenDataset
 from clearhead.evaluation.ladder import Rung, losses_by_rung, score_split
+from clearhead.evaluation.loss import evaluating
 from clearhead.initialise import default_name, initialise
 from clearhead.models.gpt import GPTLanguageModel
 from clearhead.runtime import Runtime
 from clearhead.tokenizers.base import Tokenizer
 from clearhead.training.budget import Budget
 from clearhead.training.console import duration
-from clearhead.training.expectation import Expectation, expect
+from clearhead.training.expectation import Expectation, dropout_for, expect
 
 SHAPES = (
     {"n_layer": 2, "n_embd": 64, "n_head": 2, "block_size": 64},
     {"n_layer": 4, "n_embd": 128, "n_head": 4, "block_size": 128},
-    {"n_layer": 4, "n_embd": 192, "n_head": 6, "block_size": 256},
+    {"n_layer": 4, "n_embd": 192, "n_head": 6, "block_size": 128},
     {"n_layer": 6, "n_embd": 192, "n_head": 6, "block_size": 256},
     {"n_layer": 6, "n_embd": 256, "n_head": 8, "block_size": 256},
     {"n_layer": 6, "n_embd": 384, "n_head": 6, "block_size": 256},
@@ -38,7 +39,10 @@ PROBE_SHARE = 0.06
 """Of the budget, for measuring."""
 FIRST_STRETCH = 0.4
 """The share of the steps at the peak rate; where it ends the rest is planned anew."""
-SECONDS_PER_EVALUATION = 15.0
+SECONDS_PER_EVALUATION, MOST_EVALUATIONS = 15.0, 20
+SECONDS_PER_BATCH = 10.0
+"""Of the budget, for each batch and split of an evaluation."""
+LEAST_STEPS = 10
 SCORED_TIMES, MIXING, END = 2.0, 2.0, 1.0
 """After the last step: how often validation and dev pass through the GPT, how often all is counted, other seconds."""
 
@@ -115,40 +119,43 @@ def _weigh(
     budget: Budget,
     runtime: Runtime,
 ) -> Candidate:
-    """Measure a configuration and count off how many steps it can make."""
-    model = GPTLanguageModel(config.gpt(tokenizer.vocab_size)).to(runtime.device, runtime.dtype)
-    initialise(model, config.init or default_name("gpt", config.preset), seed=config.train.seed, ids=data.ids("train"))
-    step_seconds, token_seconds = _probe(config, model, data, runtime)
-    scored = len(data.ids(score_split(data))) + len(data.ids("dev"))
+    """Measure a configuration, count off how many steps it can make, and choose its dropout by that."""
+    once = len(data.ids("train"))
     counting = sum(rung.fit_seconds or 0.0 for rung in rungs)
-    reserve = SCORED_TIMES * token_seconds * scored + MIXING * counting + END
-    evaluations = min(20, max(3, round(budget.seconds / SECONDS_PER_EVALUATION)))
-    left = replace(budget, reserve=reserve).left()
-    steps = config.train.max_iters if "max_iters" in fixed else max(10, int(left / step_seconds))
-    train = config.train
+    scored = len(data.ids(score_split(data))) + len(data.ids("dev"))
+    while True:
+        step_seconds, token_seconds, parameters = _probe(config, tokenizer, data, runtime)
+        reserve = SCORED_TIMES * token_seconds * scored + MIXING * counting + END
+        left = replace(budget, reserve=reserve).left()
+        steps = config.train.max_iters if "max_iters" in fixed else max(LEAST_STEPS, int(left / step_seconds))
+        tokens = steps * config.train.batch_size * config.train.block_size
+        dropout = config.train.dropout if "dropout" in fixed else dropout_for(tokens / once)
+        if dropout <= config.train.dropout:
+            break
+        config = config.with_settings({"dropout": dropout})  # it costs time: measure again
+    evaluations = min(MOST_EVALUATIONS, max(3, round(budget.seconds / SECONDS_PER_EVALUATION)))
     values = {
         "max_iters": steps,
-        "decay_iters": steps - math.ceil(FIRST_STRETCH * steps),
-        "warmup_iters": min(train.warmup_iters, max(1, steps // 20)),
-        "eval_interval": max(1, math.ceil(steps / evaluations)),
-        "save_interval": max(1, math.ceil(steps / evaluations)),
+        "decay_iters": max(1, steps - math.ceil(FIRST_STRETCH * steps)),
+        "warmup_iters": min(config.train.warmup_iters, max(1, steps // 20)),
+        "eval_interval": math.ceil(steps / evaluations),
+        "eval_iters": min(config.train.eval_iters, max(2, round(budget.seconds / SECONDS_PER_BATCH))),
+        "save_interval": math.ceil(steps / evaluations),
     }
-    tokens = steps * train.batch_size * train.block_size
-    expected = expect(model.num_parameters(), tokens, len(data.ids("train")), losses_by_rung(rungs))
     chosen = config.with_settings({name: value for name, value in values.items() if name not in fixed})
-    return Candidate(chosen, step_seconds, reserve, expected)
+    return Candidate(chosen, step_seconds, reserve, expect(parameters, tokens, once, losses_by_rung(rungs)))
 
 
-def _probe(config: RunConfig, model: GPTLanguageModel, data: TokenDataset, runtime: Runtime) -> tuple[float, float]:
-    """Seconds of a step, and of scoring one token: the best of a few, after one that warms up."""
+def _probe(config: RunConfig, tokenizer: Tokenizer, data: TokenDataset, runtime: Runtime) -> tuple[float, float, int]:
+    """Seconds of a step and of scoring a token, after one of each that warms up; and the parameters."""
     train = config.train
+    model = GPTLanguageModel(config.gpt(tokenizer.vocab_size)).to(runtime.device, runtime.dtype)
+    initialise(model, config.init or default_name("gpt", config.preset), seed=train.seed, ids=data.ids("train"))
     optimizer = registry.resolve("optimizers", train.optimizer)(model, train)
     x, y = data.get_batch("train", 0, batch_size=train.batch_size, block_size=train.block_size, seed=train.seed)
     x, y = x.to(runtime.device), y.to(runtime.device)
-    steps, scorings = [], []
-    for _ in range(1 + PROBE_STEPS):
-        runtime.synchronize()
-        begun = time.perf_counter()
+
+    def step() -> None:
         with runtime.autocast():
             _, loss = model(x, y)
         assert loss is not None
@@ -156,14 +163,22 @@ def _probe(config: RunConfig, model: GPTLanguageModel, data: TokenDataset, runti
         clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        runtime.synchronize()
-        steps.append(time.perf_counter() - begun)
-    with torch.no_grad():
-        begun = time.perf_counter()
-        model(x, y)
-        runtime.synchronize()
-        scorings.append((time.perf_counter() - begun) / x.numel())
-    return sorted(steps[1:])[PROBE_STEPS // 2], scorings[0]
+
+    def score() -> None:
+        with evaluating(model):
+            model(x, y)
+
+    score_seconds = statistics.median(_timed(score, runtime) for _ in range(2))
+    step_seconds = statistics.median([_timed(step, runtime) for _ in range(1 + PROBE_STEPS)][1:])
+    return step_seconds, score_seconds / x.numel(), model.num_parameters()
+
+
+def _timed(action: Callable[[], None], runtime: Runtime) -> float:
+    runtime.synchronize()
+    begun = time.perf_counter()
+    action()
+    runtime.synchronize()
+    return time.perf_counter() - begun
 
 
 def _words(best: Candidate, budget: Budget, data: TokenDataset, runtime: Runtime) -> str:
