@@ -19,7 +19,7 @@ from clearhead.data.prepare import prepare
 from clearhead.errors import ConfigError, DivergenceError
 from clearhead.evaluation.loss import split_loss
 from clearhead.initialise import default_name
-from clearhead.runs.checkpoint import best_checkpoint
+from clearhead.runs.checkpoint import final_checkpoint
 from clearhead.training.events import Evaluated, Stepped
 from clearhead.training.job import Job, new_job
 from clearhead.training.trainer import Trainer
@@ -167,7 +167,7 @@ def measure(run: Planned) -> Result:
 
 def judged(job: Job, trainer: Trainer) -> dict[str, float]:
     """Nats per token of the best weights by dev, over the full dev and validation splits."""
-    model = best_checkpoint(job.run).model.to(trainer.runtime.device, trainer.runtime.dtype)
+    model = final_checkpoint(job.run).model.to(trainer.runtime.device, trainer.runtime.dtype)
     return {s: split_loss(model, trainer.data, s, trainer.runtime).nats_per_token for s in ("dev", "val")}
 
 

@@ -32,18 +32,18 @@ from clearhead.evaluation.ladder import (
 )
 from clearhead.evaluation.loss import SplitLoss, split_loss, token_losses
 from clearhead.evaluation.memorisation import Memorisation, measure_memorisation
-from clearhead.evaluation.mixing import MixtureFit, fit_mixture, has_dev, part_losses
+from clearhead.evaluation.mixing import MixtureFit, has_dev, part_losses
 from clearhead.generation.text import generate_samples, stream_text
 from clearhead.models.base import LanguageModel
 from clearhead.models.gpt import GPTLanguageModel
 from clearhead.models.mixture import MixtureLanguageModel
-from clearhead.runs.checkpoint import best_checkpoint, load_mixture
+from clearhead.runs.checkpoint import final_checkpoint, load_mixture
 from clearhead.runs.corpus import open_data
 from clearhead.runs.directory import RunDirectory, find_run, is_run
 from clearhead.runtime import Runtime, choose_runtime
 from clearhead.tokenizers.base import Tokenizer
 from clearhead.training.budget import choose_budget
-from clearhead.training.job import Job, config_from, new_job, resume_job
+from clearhead.training.job import Job, config_from, mix, new_job, resume_job
 from clearhead.training.running import run_job
 from clearhead.training.sinks import Sink, console
 
@@ -51,7 +51,8 @@ RUNS = Path("runs")
 
 
 class Run:
-    """A trained run: its model, tokenizer and text. Weights are those that dev liked best.
+    """A trained run: its model, tokenizer and text. Weights are those that dev liked best, or that
+    learned from it last.
 
     The model of a run of `--model mixture` is its GPT alone as long as training is not at its end.
     """
@@ -62,7 +63,7 @@ class Run:
         self.config: RunConfig = directory.read_config()
         self.tokenizer: Tokenizer = directory.read_tokenizer()
         self.runtime: Runtime = choose_runtime(replace(self.config.train, device="auto"))
-        checkpoint = load_mixture(directory) or best_checkpoint(directory)
+        checkpoint = load_mixture(directory) or final_checkpoint(directory)
         self.step = checkpoint.step
         self.model: LanguageModel = checkpoint.model.to(self.runtime.device).eval()
         self._state = checkpoint.state
@@ -129,7 +130,7 @@ class Run:
             return self.model, MixtureFit(**self._state)
         if not isinstance(self.model, GPTLanguageModel) or not has_dev(self.data):
             return None
-        return fit_mixture(self.model, self.data, self.tokenizer, self.runtime.exact, self.config.order)
+        return mix(self.directory, self.model, self.data, self.tokenizer, self.runtime)
 
     def _rung(self, model: LanguageModel, loss: SplitLoss, seconds: float | None, note: str) -> Rung:
         return build_rung(model.kind, model, self.tokenizer, loss, seconds, run=self.directory.name, note=note)

@@ -176,6 +176,8 @@ class TrainConfig:
     decay_iters: int | None = None
     """Steps, the last ones, over which the rate falls; before them it stays at its peak (default: all after the
     warm-up)."""
+    dev_iters: int = 0
+    """Steps, the last ones, in which half of every batch is from dev, when dev has decided all that it decides."""
     weight_decay: float = 0.1
     """Decay of the weights, on matrices only."""
     beta1: float = 0.9
@@ -209,7 +211,7 @@ class TrainConfig:
         positive(self, "accumulation", "save_interval", "keep")
         if self.decay_iters is not None:
             positive(self, "decay_iters")
-        for name in ("warmup_iters", "patience", "seed"):
+        for name in ("warmup_iters", "dev_iters", "patience", "seed"):
             if (value := getattr(self, name)) < 0:
                 raise ConfigError(f"{name}={value} must not be negative")
         between(self, "seed", 0, 2**63 - 1)

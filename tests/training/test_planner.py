@@ -137,7 +137,7 @@ def revised_run(poem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(
         Budget, "revised", lambda self, train, step, _: replace(train, max_iters=14, decay_iters=14 - step)
     )
-    job = planned(poem, tmp_path / "runs", **TINY)
+    job = planned(poem, tmp_path / "runs", **TINY, keep=50)
     return job, list(job.events())
 
 

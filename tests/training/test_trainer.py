@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 from clearhead import registry
 from clearhead.config import RunConfig
 from clearhead.errors import DivergenceError, StorageError
-from clearhead.runs.checkpoint import load_checkpoint
+from clearhead.runs.checkpoint import final_checkpoint, load_checkpoint, load_mixture
 from clearhead.runs.directory import all_runs
+from clearhead.training import job as job_module
 from clearhead.training.events import Evaluated, Finished, Notice, Sampled, Saved, Started, Stepped
 from clearhead.training.job import Job, new_job, resume_job
 from clearhead.training.running import run_job
@@ -315,3 +316,67 @@ def test_the_bigram_by_gradient_nears_the_counts(make):
     assert trainer is not None
     counted = next(r for r in job.rungs if r.name == "bigram").nats_per_token
     assert split_loss(trainer.model, trainer.data).nats_per_token == pytest.approx(counted, abs=0.1)
+
+
+def test_dev_is_learned_from_when_it_has_decided(make):
+    job = make(max_iters=12, dev_iters=4, eval_interval=5)
+    batches = {}
+    trainer, seen = job.trainer, job.trainer._training_batch
+
+    def watched():
+        batches[trainer.progress.step] = seen()
+        return batches[trainer.progress.step]
+
+    trainer._training_batch = watched
+    events = list(job.events())
+    assert sorted(batches) == list(range(12))
+    for step, (x, y) in batches.items():
+        learned = 2 if step >= 8 else 0
+        train, dev = (trainer._batch(split, step) for split in ("train", "dev"))
+        assert torch.equal(x, torch.cat([train[0][: 4 - learned], dev[0][4 - learned :]]))
+        assert torch.equal(y, torch.cat([train[1][: 4 - learned], dev[1][4 - learned :]]))
+    judged = {event.step: event.dev for event in events if isinstance(event, Evaluated)}
+    assert list(judged) == [0, 5, 8, 10, 12], "dev says its last word before it is learned from"
+    assert all((loss is None) == (step > 8) for step, loss in judged.items())
+    assert job.run.pointer("best") <= 8
+    assert final_checkpoint(job.run).step == 12
+
+
+def test_a_run_that_stops_before_it_learns_from_dev_is_used_by_its_best(make):
+    job = make(max_iters=12, dev_iters=4, eval_interval=2)
+    for event in job.events():
+        if isinstance(event, Stepped) and event.step == 5:
+            job.trainer.request_stop()
+    assert final_checkpoint(job.run).step == job.run.pointer("best") <= 5
+
+
+def test_the_mixture_of_such_a_run_is_fitted_before_and_used_after(make, monkeypatch):
+    fitted = []
+    real = job_module.fit_mixture
+    monkeypatch.setattr(job_module, "fit_mixture", lambda gpt, *rest: fitted.append(gpt) or real(gpt, *rest))
+    job = make(model="mixture", max_iters=12, dev_iters=4)
+    list(job.events())
+    mixture = load_mixture(job.run).model
+    last, best = (load_checkpoint(job.run, step).model.state_dict() for step in (12, job.run.pointer("best")))
+    assert_same(mixture.gpt.state_dict(), last)
+    assert_same(fitted[0].state_dict(), best)
+    assert not all(torch.equal(last[name], best[name]) for name in last)
+
+
+def test_a_dev_too_short_for_a_row_is_left_alone(make, poem):
+    poem.write_text(poem.read_text()[:1200], encoding="utf-8")
+    job = make(max_iters=6, dev_iters=3, block_size=64)
+    assert len(job.trainer.data.ids("dev")) <= 64
+    events = list(job.events())
+    assert [e.dev is None for e in events if isinstance(e, Evaluated)] == [len(job.trainer.data.ids("dev")) < 2] * 3
+
+
+def test_a_run_resumed_while_it_learns_from_dev_ends_with_the_same_weights(make):
+    whole = make("whole", dev_iters=6, dropout=0.1)
+    list(whole.events())
+    cut = make("cut", dev_iters=6, dropout=0.1)
+    for event in cut.events():
+        if isinstance(event, Stepped) and event.step == 9:
+            cut.trainer.request_stop()
+    list(resume_job(cut.run).events())
+    assert_same(weights(whole, 12), weights(cut, 12))

@@ -75,7 +75,8 @@ def _row(directory: "RunDirectory") -> dict[str, Any]:
     try:
         config = directory.read_config()
         evaluations = [event for event in directory.read_events() if event["event"] == "evaluated"]
-        best = [event for event in evaluations if event["best"]] or evaluations
+        decided = [] if config.train.dev_iters else [event for event in evaluations if event["best"]]
+        best = decided or evaluations
         row |= {
             "corpus": directory.read_corpus()["name"],
             "model": config.model,

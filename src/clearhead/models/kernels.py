@@ -120,9 +120,9 @@ class Dropout(nn.Dropout):
     There one random byte decides, eight at a draw: the share is rounded to 256ths, and the scale fits what it is.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Any shape, the same shape."""
-        return dropped(x, self.p) if self.training and self.p else x
+        return dropped(input, self.p) if self.training and self.p else input
 
 
 def dropped(x: Tensor, p: float) -> Tensor:

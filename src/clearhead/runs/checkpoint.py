@@ -144,6 +144,15 @@ def best_checkpoint(run: RunDirectory) -> Checkpoint:
     return newest_checkpoint(run)[0]
 
 
+def final_checkpoint(run: RunDirectory) -> Checkpoint:
+    """The checkpoint that a run is used by: its last where that has learned from dev, else the one dev liked best."""
+    train = run.read_config().train
+    if train.dev_iters and run.pointer("latest") == train.max_iters:
+        with suppress(CheckpointError):
+            return load_checkpoint(run, train.max_iters)
+    return best_checkpoint(run)
+
+
 def prune(run: RunDirectory, keep: int) -> None:
     """Delete all checkpoints but the newest `keep` and the best."""
     spared = {*run.steps()[-keep:], run.pointer("best")}

@@ -45,7 +45,8 @@ class Budget:
         steps = step + max(1, int(self.left() / step_seconds))
         if abs(steps - train.max_iters) <= A_TRIFLE * train.max_iters:
             return train
-        return replace(train, max_iters=steps, decay_iters=steps - step)
+        dev_iters = round(train.dev_iters * steps / train.max_iters)
+        return replace(train, max_iters=steps, decay_iters=steps - step, dev_iters=dev_iters)
 
 
 def choose_budget(asked: str | None, given: Collection[str], config: RunConfig, begun: float) -> Budget | None:

@@ -17,14 +17,16 @@ from clearhead.data.prepare import Prepared, prepare, retokenise
 from clearhead.data.tokens import TokenDataset
 from clearhead.errors import CheckpointError, ConfigError, CorpusError
 from clearhead.evaluation.ladder import Rung, counted_rungs, fit_ngram, losses_by_rung
-from clearhead.evaluation.mixing import fit_mixture, has_dev
+from clearhead.evaluation.mixing import MixtureFit, fit_mixture, has_dev
 from clearhead.files import write_atomic
 from clearhead.initialise import default_name, initialise
 from clearhead.models.base import LanguageModel
 from clearhead.models.gpt import GPTLanguageModel
+from clearhead.models.mixture import MixtureLanguageModel
 from clearhead.models.ngram import NgramLanguageModel
 from clearhead.runs.checkpoint import (
     best_checkpoint,
+    final_checkpoint,
     load_mixture,
     newest_checkpoint,
     save_checkpoint,
@@ -32,7 +34,7 @@ from clearhead.runs.checkpoint import (
 )
 from clearhead.runs.corpus import corpus_record, open_data
 from clearhead.runs.directory import RunDirectory, create_run
-from clearhead.runtime import choose_runtime, environment
+from clearhead.runtime import Runtime, choose_runtime, environment
 from clearhead.tokenizers.base import Tokenizer
 from clearhead.training.budget import Budget
 from clearhead.training.events import Event, Finished, Notice, Saved
@@ -68,14 +70,24 @@ class Job:
 
 def _mix(trainer: Trainer, finished: Finished) -> Iterator[Event]:
     """Fit and save the mixture of the best weights, then end: later than training by what that took."""
-    checkpoint = best_checkpoint(trainer.run)
+    checkpoint = final_checkpoint(trainer.run)
     gpt = checkpoint.model.to(trainer.runtime.device)
     assert isinstance(gpt, GPTLanguageModel)
-    mixture, fit = fit_mixture(gpt, trainer.data, trainer.tokenizer, trainer.runtime.exact, trainer.config.order)
+    mixture, fit = mix(trainer.run, gpt, trainer.data, trainer.tokenizer, trainer.runtime)
     path = save_mixture(trainer.run, checkpoint.step, mixture, state=asdict(fit))
     yield Notice(finished.step, fit.summary)
     yield Saved(finished.step, path.name)
     yield replace(finished, seconds=finished.seconds + fit.seconds)
+
+
+def mix(
+    run: RunDirectory, gpt: GPTLanguageModel, data: TokenDataset, tokenizer: Tokenizer, runtime: Runtime
+) -> tuple[MixtureLanguageModel, MixtureFit]:
+    """The mixture of a run's GPT: its weights fitted with the checkpoint that has not learned from dev."""
+    judged = best_checkpoint(run).model.to(runtime.device).eval()
+    assert isinstance(judged, GPTLanguageModel)
+    mixture, fit = fit_mixture(judged, data, tokenizer, runtime.exact, run.read_config().order)
+    return MixtureLanguageModel(mixture.ngram, gpt, mixture.gate), fit
 
 
 def new_job(
@@ -174,8 +186,8 @@ def _fresh_model(config: RunConfig, tokenizer: Tokenizer, data: TokenDataset) ->
 
 
 def _weights_of(run: RunDirectory, config: RunConfig) -> LanguageModel:
-    """Another run's best weights, in the shape that `config` describes; ConfigError where the shapes differ."""
-    checkpoint = best_checkpoint(run)
+    """Another run's weights, in the shape that `config` describes; ConfigError where the shapes differ."""
+    checkpoint = final_checkpoint(run)
     other = run.read_config()
     mine, theirs = (
         {"model": c.trained, "block_size": c.train.block_size, **asdict(c.architecture)} for c in (config, other)

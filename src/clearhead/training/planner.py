@@ -39,6 +39,8 @@ PROBE_SHARE = 0.06
 """Of the budget, for measuring."""
 FIRST_STRETCH = 0.4
 """The share of the steps at the peak rate; where it ends the rest is planned anew."""
+DEV_STRETCH = 0.1
+"""The share of the steps that learn from dev too: what the text says last is what validation goes on from."""
 SECONDS_PER_EVALUATION, MOST_EVALUATIONS = 15.0, 20
 SECONDS_PER_BATCH = 10.0
 """Of the budget, for each batch and split of an evaluation."""
@@ -136,6 +138,7 @@ def _weigh(
     evaluations = min(MOST_EVALUATIONS, max(3, round(budget.seconds / SECONDS_PER_EVALUATION)))
     values = {
         "max_iters": steps,
+        "dev_iters": round(DEV_STRETCH * steps),
         "decay_iters": max(1, steps - math.ceil(FIRST_STRETCH * steps)),
         "warmup_iters": min(config.train.warmup_iters, max(1, steps // 20)),
         "eval_interval": math.ceil(steps / evaluations),

@@ -114,7 +114,7 @@ class Trainer:
         for group, base_rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = factor * base_rate
         loss = torch.zeros((), device=self.runtime.device, dtype=self.runtime.dtype)
-        for micro, (x, y) in enumerate(micro_batches(*self._batch("train", step), train.accumulation)):
+        for micro, (x, y) in enumerate(micro_batches(*self._training_batch(), train.accumulation)):
             if train.dropout:
                 torch.manual_seed(stream_seed(train.seed, "dropout", step, micro, 0))
             with self.runtime.autocast():
@@ -140,6 +140,21 @@ class Trainer:
             f"{what} at step {self.progress.step}: stopped before the update, {good}; "
             f"try --learning_rate {self.train.learning_rate / 3:.2g}"
         )
+
+    @property
+    def _dev_begins(self) -> int:
+        """The step from which dev is learned from, when there is enough of it to fill a row; else the end."""
+        fills = len(self.data.ids("dev")) > self.train.block_size
+        return max(0, self.train.max_iters - self.train.dev_iters * fills)
+
+    def _training_batch(self) -> tuple[Tensor, Tensor]:
+        """x, y (B, T) of this step; near the end of a run half of the rows are from dev."""
+        x, y = self._batch("train", self.progress.step)
+        if self.progress.step < self._dev_begins:
+            return x, y
+        dev_x, dev_y = self._batch("dev", self.progress.step)
+        kept = self.train.batch_size - self.train.batch_size // 2
+        return torch.cat([x[:kept], dev_x[kept:]]), torch.cat([y[:kept], dev_y[kept:]])
 
     def _batch(self, split: str, number: int, stream: str = "train") -> tuple[Tensor, Tensor]:
         x, y = self.data.get_batch(
@@ -168,7 +183,9 @@ class Trainer:
         yield Replanned(step, train.max_iters, message)
 
     def _evaluation_due(self) -> bool:
-        return self.progress.step % self.train.eval_interval == 0 or self._ended() is not None
+        step = self.progress.step
+        deciding = self.train.dev_iters > 0 and step == self._dev_begins
+        return step % self.train.eval_interval == 0 or deciding or self._ended() is not None
 
     def _ended(self) -> str | None:
         if self.progress.step >= self.train.max_iters:
@@ -187,7 +204,7 @@ class Trainer:
             self.runtime,
         )
         dev = None
-        if len(self.data.ids("dev")) > 1:
+        if len(self.data.ids("dev")) > 1 and progress.step <= self._dev_begins:
             dev = split_loss(self.model, self.data, "dev", self.runtime, DEV_TOKENS).nats_per_token
         best = dev is not None and dev < progress.best_dev
         progress.evaluated_at = progress.step
