@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from clearhead import registry
 from clearhead.config import RunConfig
 from clearhead.errors import DivergenceError, StorageError
+from clearhead.models.mixture import MixtureLanguageModel
 from clearhead.runs.checkpoint import final_checkpoint, load_checkpoint, load_mixture
 from clearhead.runs.directory import all_runs
 from clearhead.training import job as job_module
@@ -356,7 +357,10 @@ def test_the_mixture_of_such_a_run_is_fitted_before_and_used_after(make, monkeyp
     monkeypatch.setattr(job_module, "fit_mixture", lambda gpt, *rest: fitted.append(gpt) or real(gpt, *rest))
     job = make(model="mixture", max_iters=12, dev_iters=4)
     list(job.events())
-    mixture = load_mixture(job.run).model
+    saved = load_mixture(job.run)
+    assert saved is not None
+    mixture = saved.model
+    assert isinstance(mixture, MixtureLanguageModel)
     last, best = (load_checkpoint(job.run, step).model.state_dict() for step in (12, job.run.pointer("best")))
     assert_same(mixture.gpt.state_dict(), last)
     assert_same(fitted[0].state_dict(), best)

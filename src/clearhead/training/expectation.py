@@ -17,7 +17,7 @@ NGRAM_OF_THE_FIT = 1.5165
 """Nats per token of the n-gram on the text that the law was fitted on."""
 MIXING_GAIN, MIXING_REACH = 0.1, 0.25
 """Nats that a mixture of equally good parts gains, and the distance in nats at which that gain falls by e."""
-DROPOUT = ((4.0, 0.0), (12.0, 0.1), (math.inf, 0.2))
+DROPOUT = ((4.0, 0.0), (20.0, 0.1), (math.inf, 0.2))
 """Epochs up to which a share of dropout does best: without it a text that is read ten times is remembered."""
 
 
