@@ -25,7 +25,8 @@ from clearhead.training.budget import parse_time
 TIMES, CORPORA, SEEDS = ("60s", "2m"), ("shakespeare",), (1337,)
 DOCUMENTS = {"names": {"lines": True}}
 """How a corpus is read where the default would be wrong."""
-PACE_STEPS = 100
+PACE_STEPS = 150
+"""More than its warm-up takes: its schedule divides by the difference."""
 RUNGS = ("ngram", "gpt", "mixture")
 
 

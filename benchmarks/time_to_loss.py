@@ -27,7 +27,10 @@ from clearhead.config import RunConfig
 from clearhead.data.named import DOWNLOADABLE, find_local
 from clearhead.data.prepare import Prepared, prepare
 
-OURS = ("--max-iters", "300", "--eval-interval", "300", "--save-interval", "300")
+OURS = (
+    *("--batch-size", "16", "--max-iters", "150", "--dev-iters", "50", "--warmup-iters", "5", "--decay-iters", "130"),
+    *("--eval-interval", "150", "--save-interval", "150", "--eval-iters", "1"),
+)
 """What `clearhead train` is told; written with hyphens, as the page shows them."""
 STEPS = 2_000
 """Of nanoGPT and of transformers."""
