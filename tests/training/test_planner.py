@@ -13,11 +13,11 @@ from clearhead.errors import CheckpointError, ConfigError
 from clearhead.fields import load_config
 from clearhead.optim.schedules import schedule
 from clearhead.runs import directory
-from clearhead.training import planner
 from clearhead.training.budget import Budget, choose_budget, parse_time
 from clearhead.training.events import Finished, Notice, Replanned, Stepped
 from clearhead.training.expectation import dropout_for, expect
-from clearhead.training.job import Job, new_job, resume_job
+from clearhead.training.job import Job, config_from, new_job, resume_job
+from clearhead.training.planner import HEAD_SIZE, SHAPES, Planner
 from clearhead.training.running import run_job
 from clearhead.training.trainer import Trainer
 
@@ -100,11 +100,11 @@ def test_a_context_is_no_longer_than_the_text(tmp_path: Path) -> None:
 
 
 def test_more_time_never_means_a_smaller_model(poem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        planner,
-        "_probe",
-        lambda config, *_: (config.architecture.n_embd**2 * 1e-6, 1e-7, config.architecture.n_embd**2 * 50),
-    )
+    def probe(_: Planner, config: RunConfig) -> tuple[float, float, int]:
+        area = config.architecture.n_embd**2
+        return area * 1e-6, 1e-7, area * 50
+
+    monkeypatch.setattr(Planner, "_probe", probe)
     sizes = [
         trainer_of(planned(poem, tmp_path, seconds=seconds, name=f"run-{seconds}")).model.num_parameters()
         for seconds in (6.0, 60.0, 600.0)
@@ -132,7 +132,7 @@ def test_a_changed_end_changes_nothing_that_lies_behind() -> None:
 @pytest.fixture
 def revised_run(poem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Job, list[object]]:
     """A planned run of 20 steps that makes 14 after all."""
-    monkeypatch.setattr(planner, "_probe", lambda *_: (1.0, 0.0, 10_000))
+    monkeypatch.setattr(Planner, "_probe", lambda *_: (1.0, 0.0, 10_000))
     monkeypatch.setattr(Budget, "left", lambda self: 20.5)
     monkeypatch.setattr(
         Budget, "revised", lambda self, train, step, _: replace(train, max_iters=14, decay_iters=14 - step)
@@ -235,11 +235,11 @@ def test_a_text_that_is_read_often_is_read_with_dropout(
 ) -> None:
     asked = []
 
-    def probe(config: RunConfig, *_: object) -> tuple[float, float, int]:
+    def probe(_: Planner, config: RunConfig) -> tuple[float, float, int]:
         asked.append(config.train.dropout)
         return 0.1 if config.train.dropout else 0.05, 1e-7, 10_000
 
-    monkeypatch.setattr(planner, "_probe", probe)
+    monkeypatch.setattr(Planner, "_probe", probe)
     train = trainer_of(planned(poem, tmp_path, seconds=60.0, n_layer=1, n_embd=16, n_head=2)).train
     assert train.dropout == 0.2, "a small text for a minute"
     assert asked == [0.0, 0.2], "what it costs is measured"
@@ -250,3 +250,30 @@ def test_a_text_that_is_read_often_is_read_with_dropout(
 @pytest.mark.parametrize(("epochs", "dropout"), [(0.1, 0.0), (4.0, 0.0), (4.1, 0.1), (20.1, 0.2), (1e9, 0.2)])
 def test_dropout_grows_with_epochs(epochs: float, dropout: float) -> None:
     assert dropout_for(epochs) == dropout
+
+
+@pytest.mark.parametrize("given", [{"n_embd": 136}, {"n_embd": 8}, {"n_head": 64}, {"n_head": 2, "n_layer": 1}])
+def test_what_is_given_is_completed_to_a_shape_that_works(
+    poem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, int]
+) -> None:
+    monkeypatch.setattr(Planner, "_probe", lambda *_: (0.1, 1e-7, 10_000))
+    shape = trainer_of(planned(poem, tmp_path, 30.0, "run", **given)).config.architecture
+    assert all(getattr(shape, name) == value for name, value in given.items())
+    assert shape.n_embd % shape.n_head == 0
+    assert shape.head_size % 2 == 0
+
+
+def test_the_sizes_that_are_weighed_grow() -> None:
+    sizes = [shape["n_layer"] * shape["n_embd"] ** 2 for shape in SHAPES]
+    assert sizes == sorted(set(sizes))
+    assert all(HEAD_SIZE <= shape["n_embd"] // shape["n_head"] <= 2 * HEAD_SIZE for shape in SHAPES)
+
+
+def test_weights_of_another_run_keep_their_shape(poem: Path, tmp_path: Path) -> None:
+    first = new_job(RunConfig().with_settings({**TINY, "max_iters": 3}), [str(poem)], out=tmp_path / "runs")
+    run_job(first)
+    budget = Budget(30.0, time.perf_counter())
+    job = new_job(config_from(first.run), [str(poem)], out=tmp_path / "runs", init_from=first.run, budget=budget)
+    assert trainer_of(job).config.architecture == trainer_of(first).config.architecture
+    assert trainer_of(job).train.block_size == 16
+    assert trainer_of(job).train.max_iters != 3

@@ -38,7 +38,7 @@ from clearhead.runtime import Runtime, choose_runtime, environment
 from clearhead.tokenizers.base import Tokenizer
 from clearhead.training.budget import Budget
 from clearhead.training.events import Event, Finished, Notice, Saved
-from clearhead.training.planner import make_plan
+from clearhead.training.planner import Planner
 from clearhead.training.trainer import Trainer
 
 
@@ -118,7 +118,8 @@ def new_job(
         raise ConfigError("model=mixture is fitted on dev, and the text is too short for a dev split; try --model gpt")
     rungs = list(counted_rungs(data, tokenizer))
     if budget is not None:
-        plan = make_plan(config, fixed, data, tokenizer, rungs, budget, runtime)
+        fixed = fixed if init_from is None else {*fixed, *asdict(config.architecture), "block_size", "dropout"}
+        plan = Planner(config, fixed, data, tokenizer, rungs, budget, runtime).plan()
         config, budget = plan.config, plan.budget
         notices.append(plan.words)
     config, shrunk = _fit_block(config, data)

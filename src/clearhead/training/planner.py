@@ -5,6 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch.nn.utils import clip_grad_norm_
 
@@ -45,6 +46,8 @@ SECONDS_PER_EVALUATION, MOST_EVALUATIONS = 15.0, 20
 SECONDS_PER_BATCH = 10.0
 """Of the budget, for each batch and split of an evaluation."""
 LEAST_STEPS = 10
+HEAD_SIZE = 32
+"""Of the sizes that were measured at width 128, 16, 32 and 64, the middle one did best."""
 SCORED_TIMES, MIXING, END = 2.0, 2.0, 1.0
 """After the last step: how often validation and dev pass through the GPT, how often all is counted, other seconds."""
 
@@ -55,7 +58,6 @@ class Plan:
 
     config: RunConfig
     budget: Budget
-    expected: Expectation
     words: str
 
 
@@ -69,111 +71,135 @@ class Candidate:
     expected: Expectation
 
 
-def make_plan(
-    config: RunConfig,
-    fixed: Collection[str],
-    data: TokenDataset,
-    tokenizer: Tokenizer,
-    rungs: Sequence[Rung],
-    budget: Budget,
-    runtime: Runtime,
-) -> Plan:
-    """The configuration that should reach the lowest loss in what is left of a budget.
+@dataclass(frozen=True)
+class Planner:
+    """Plans a run. What is in `fixed` stays as `config` has it."""
 
-    Every size is tried for a few steps, from the cheapest on, until one promises less than the one before or
-    measuring has used its share of the time. What is in `fixed` stays as `config` has it.
-    """
-    best: Candidate | None = None
-    deadline = time.perf_counter() + PROBE_SHARE * budget.seconds
-    for shape in SHAPES:
-        candidate = _weigh(_shaped(config, shape, fixed, data, runtime), fixed, data, tokenizer, rungs, budget, runtime)
-        if best is not None and candidate.expected.gpt >= best.expected.gpt:
-            break
-        best = candidate
-        if time.perf_counter() > deadline or {"n_layer", "n_embd"} <= set(fixed):
-            break
-    assert best is not None
-    planned = replace(budget, reserve=best.reserve)
-    if "max_iters" not in fixed:
-        planned = replace(planned, replan_at=math.ceil(FIRST_STRETCH * best.config.train.max_iters))
-    return Plan(best.config, planned, best.expected, _words(best, planned, data, runtime))
+    config: RunConfig
+    fixed: Collection[str]
+    data: TokenDataset
+    tokenizer: Tokenizer
+    rungs: Sequence[Rung]
+    budget: Budget
+    runtime: Runtime
+
+    def plan(self) -> Plan:
+        """The configuration that should reach the lowest loss in what is left of the budget.
+
+        Every size is tried for a few steps, from the cheapest on, until one promises less than the one before or
+        measuring has used its share of the time.
+        """
+        best: Candidate | None = None
+        deadline = time.perf_counter() + PROBE_SHARE * self.budget.seconds
+        for shape in SHAPES:
+            candidate = self._weigh(self._shaped(shape))
+            if best is not None and candidate.expected.gpt >= best.expected.gpt:
+                break
+            best = candidate
+            if time.perf_counter() > deadline or {"n_layer", "n_embd"} <= set(self.fixed):
+                break
+        assert best is not None
+        budget = replace(self.budget, reserve=best.reserve)
+        if "max_iters" not in self.fixed:
+            budget = replace(budget, replan_at=math.ceil(FIRST_STRETCH * best.config.train.max_iters))
+        return Plan(best.config, budget, self._words(best))
+
+    def _with(self, config: RunConfig, settings: Mapping[str, Any]) -> RunConfig:
+        return config.with_settings({name: value for name, value in settings.items() if name not in self.fixed})
+
+    def _shaped(self, shape: Mapping[str, int]) -> RunConfig:
+        """The configuration in one of the `SHAPES`, its context no longer than the text can fill."""
+        given = {name: getattr(self.config.architecture, name) for name in ("n_embd", "n_head") if name in self.fixed}
+        width, heads = (given.get(name, shape[name]) for name in ("n_embd", "n_head"))
+        if width % heads or width // heads % 2:  # fit what was not given to what was
+            if "n_head" not in given:
+                heads = _heads(width)
+            elif "n_embd" not in given:
+                width = 2 * heads * math.ceil(width / (2 * heads))
+        train = self.config.train
+        block_size = train.block_size if "block_size" in self.fixed else self.data.fits(shape["block_size"])
+        tokens = TOKENS_PER_STEP.get(self.runtime.device.type, TOKENS_PER_STEP["cpu"])
+        settings = {"block_size": block_size, "batch_size": max(1, tokens // block_size)}
+        return self._with(self.config, {**shape, "n_embd": width, "n_head": heads, **settings})
+
+    def _weigh(self, config: RunConfig) -> Candidate:
+        """Measure a configuration, count off how many steps it can make, and choose its dropout by that."""
+        once = len(self.data.ids("train"))
+        counting = sum(rung.fit_seconds or 0.0 for rung in self.rungs)
+        scored = len(self.data.ids(score_split(self.data))) + len(self.data.ids("dev"))
+        while True:
+            step_seconds, token_seconds, parameters = self._probe(config)
+            reserve = SCORED_TIMES * token_seconds * scored + MIXING * counting + END
+            left = replace(self.budget, reserve=reserve).left()
+            steps = config.train.max_iters if "max_iters" in self.fixed else max(LEAST_STEPS, int(left / step_seconds))
+            tokens = steps * config.train.batch_size * config.train.block_size
+            dropout = config.train.dropout if "dropout" in self.fixed else dropout_for(tokens / once)
+            if dropout <= config.train.dropout:
+                break
+            config = config.with_settings({"dropout": dropout})  # it costs time: measure again
+        expected = expect(parameters, tokens, once, losses_by_rung(self.rungs))
+        return Candidate(self._with(config, self._pace(steps)), step_seconds, reserve, expected)
+
+    def _pace(self, steps: int) -> dict[str, int]:
+        """What follows from the number of steps, and from how long they take."""
+        evaluations = min(MOST_EVALUATIONS, max(3, round(self.budget.seconds / SECONDS_PER_EVALUATION)))
+        batches = max(2, round(self.budget.seconds / SECONDS_PER_BATCH))
+        return {
+            "max_iters": steps,
+            "dev_iters": round(DEV_STRETCH * steps),
+            "decay_iters": max(1, steps - math.ceil(FIRST_STRETCH * steps)),
+            "warmup_iters": min(self.config.train.warmup_iters, max(1, steps // 20)),
+            "eval_interval": math.ceil(steps / evaluations),
+            "eval_iters": min(self.config.train.eval_iters, batches),
+            "save_interval": math.ceil(steps / evaluations),
+        }
+
+    def _probe(self, config: RunConfig) -> tuple[float, float, int]:
+        """Seconds of a step and of scoring a token, after one of each that warms up; and the parameters."""
+        train, runtime, ids = config.train, self.runtime, self.data.ids("train")
+        model = GPTLanguageModel(config.gpt(self.tokenizer.vocab_size)).to(runtime.device, runtime.dtype)
+        initialise(model, config.init or default_name("gpt", config.preset), seed=train.seed, ids=ids)
+        optimizer = registry.resolve("optimizers", train.optimizer)(model, train)
+        B, T = train.batch_size, train.block_size
+        x, y = self.data.get_batch("train", 0, batch_size=B, block_size=T, seed=train.seed)
+        x, y = x.to(runtime.device), y.to(runtime.device)
+
+        def step() -> None:
+            with runtime.autocast():
+                _, loss = model(x, y)
+            assert loss is not None
+            loss.backward()
+            clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+        def score() -> None:
+            with evaluating(model):
+                model(x, y)
+
+        score_seconds = min(_timed(score, runtime) for _ in range(2))
+        step_seconds = statistics.median([_timed(step, runtime) for _ in range(1 + PROBE_STEPS)][1:])
+        return step_seconds, score_seconds / x.numel(), model.num_parameters()
+
+    def _words(self, best: Candidate) -> str:
+        """One paragraph: what was chosen, and what it should reach."""
+        train, shape = best.config.train, best.config.architecture
+        tokens = train.batch_size * train.block_size
+        epochs = train.max_iters * tokens / len(self.data.ids("train"))
+        dropout = f", dropout {train.dropout:g}" if train.dropout else ""
+        return (
+            f"plan for {duration(self.budget.seconds)} on {self.runtime.device_name} ({self.runtime.precision}): "
+            f"{shape.n_layer} layers, {shape.n_head} heads, width {shape.n_embd}, context {train.block_size}, "
+            f"{train.max_iters:,} steps of {tokens:,} tokens ({best.step_seconds * 1e3:.0f} ms each), {epochs:.1f} "
+            f"epochs{dropout}; judging and the mixture need {duration(best.reserve)}. Expected on validation, nats per "
+            f"token: about {best.expected.gpt:.2f} for the GPT, {best.expected.mixture:.2f} for the mixture"
+        )
 
 
-def _shaped(
-    config: RunConfig, shape: Mapping[str, int], fixed: Collection[str], data: TokenDataset, runtime: Runtime
-) -> RunConfig:
-    """The configuration in one of the `SHAPES`, its context no longer than the text can fill."""
-    block_size = config.train.block_size if "block_size" in fixed else data.fits(shape["block_size"])
-    settings = {
-        **shape,
-        "block_size": block_size,
-        "batch_size": max(1, TOKENS_PER_STEP[runtime.device.type] // block_size),
-    }
-    return config.with_settings({name: value for name, value in settings.items() if name not in fixed})
-
-
-def _weigh(
-    config: RunConfig,
-    fixed: Collection[str],
-    data: TokenDataset,
-    tokenizer: Tokenizer,
-    rungs: Sequence[Rung],
-    budget: Budget,
-    runtime: Runtime,
-) -> Candidate:
-    """Measure a configuration, count off how many steps it can make, and choose its dropout by that."""
-    once = len(data.ids("train"))
-    counting = sum(rung.fit_seconds or 0.0 for rung in rungs)
-    scored = len(data.ids(score_split(data))) + len(data.ids("dev"))
-    while True:
-        step_seconds, token_seconds, parameters = _probe(config, tokenizer, data, runtime)
-        reserve = SCORED_TIMES * token_seconds * scored + MIXING * counting + END
-        left = replace(budget, reserve=reserve).left()
-        steps = config.train.max_iters if "max_iters" in fixed else max(LEAST_STEPS, int(left / step_seconds))
-        tokens = steps * config.train.batch_size * config.train.block_size
-        dropout = config.train.dropout if "dropout" in fixed else dropout_for(tokens / once)
-        if dropout <= config.train.dropout:
-            break
-        config = config.with_settings({"dropout": dropout})  # it costs time: measure again
-    evaluations = min(MOST_EVALUATIONS, max(3, round(budget.seconds / SECONDS_PER_EVALUATION)))
-    values = {
-        "max_iters": steps,
-        "dev_iters": round(DEV_STRETCH * steps),
-        "decay_iters": max(1, steps - math.ceil(FIRST_STRETCH * steps)),
-        "warmup_iters": min(config.train.warmup_iters, max(1, steps // 20)),
-        "eval_interval": math.ceil(steps / evaluations),
-        "eval_iters": min(config.train.eval_iters, max(2, round(budget.seconds / SECONDS_PER_BATCH))),
-        "save_interval": math.ceil(steps / evaluations),
-    }
-    chosen = config.with_settings({name: value for name, value in values.items() if name not in fixed})
-    return Candidate(chosen, step_seconds, reserve, expect(parameters, tokens, once, losses_by_rung(rungs)))
-
-
-def _probe(config: RunConfig, tokenizer: Tokenizer, data: TokenDataset, runtime: Runtime) -> tuple[float, float, int]:
-    """Seconds of a step and of scoring a token, after one of each that warms up; and the parameters."""
-    train = config.train
-    model = GPTLanguageModel(config.gpt(tokenizer.vocab_size)).to(runtime.device, runtime.dtype)
-    initialise(model, config.init or default_name("gpt", config.preset), seed=train.seed, ids=data.ids("train"))
-    optimizer = registry.resolve("optimizers", train.optimizer)(model, train)
-    x, y = data.get_batch("train", 0, batch_size=train.batch_size, block_size=train.block_size, seed=train.seed)
-    x, y = x.to(runtime.device), y.to(runtime.device)
-
-    def step() -> None:
-        with runtime.autocast():
-            _, loss = model(x, y)
-        assert loss is not None
-        loss.backward()
-        clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
-    def score() -> None:
-        with evaluating(model):
-            model(x, y)
-
-    score_seconds = statistics.median(_timed(score, runtime) for _ in range(2))
-    step_seconds = statistics.median([_timed(step, runtime) for _ in range(1 + PROBE_STEPS)][1:])
-    return step_seconds, score_seconds / x.numel(), model.num_parameters()
+def _heads(width: int) -> int:
+    """Heads of an even size, about `HEAD_SIZE` wide each, that a width can be divided among; 1 where none can."""
+    fitting = [n for n in range(1, width + 1) if width % n == 0 and width // n % 2 == 0]
+    return min(fitting, key=lambda n: abs(width / n - HEAD_SIZE), default=1)
 
 
 def _timed(action: Callable[[], None], runtime: Runtime) -> float:
@@ -182,18 +208,3 @@ def _timed(action: Callable[[], None], runtime: Runtime) -> float:
     action()
     runtime.synchronize()
     return time.perf_counter() - begun
-
-
-def _words(best: Candidate, budget: Budget, data: TokenDataset, runtime: Runtime) -> str:
-    """One paragraph: what was chosen, why, and what it should reach."""
-    train, shape = best.config.train, best.config.architecture
-    tokens = train.batch_size * train.block_size
-    epochs = train.max_iters * tokens / len(data.ids("train"))
-    dropout = f", dropout {train.dropout:g}" if train.dropout else ""
-    return (
-        f"plan for {duration(budget.seconds)} on {runtime.device_name} ({runtime.precision}): {shape.n_layer} layers, "
-        f"{shape.n_head} heads, width {shape.n_embd}, context {train.block_size}, {train.max_iters:,} steps of "
-        f"{tokens:,} tokens ({best.step_seconds * 1e3:.0f} ms each), {epochs:.1f} epochs{dropout}; judging and the "
-        f"mixture need {duration(budget.reserve)}. Expected on validation, nats per token: about "
-        f"{best.expected.gpt:.2f} for the GPT, {best.expected.mixture:.2f} for the mixture"
-    )
