@@ -132,11 +132,12 @@ def recipe_in_words(bases: Sequence[Result]) -> str:
     """What the variants are held against: steps, text seen, losses."""
     train = bases[0].config.train
     seen = bases[0].steps * train.batch_size * train.block_size
+    seconds = statistics.median(base.seconds for base in bases)
     losses = "; ".join(f"{loss} {spread(bases, loss)}" for loss in ("dev", "val", "train"))
     return (
         f"The recipe itself, in nats per token: {losses}. Seeds {', '.join(str(base.seed) for base in bases)}; "
         f"{bases[0].steps:,} steps of {train.batch_size} x {train.block_size} tokens, which is "
-        f"{seen / bases[0].train_tokens:.2g} times the training text; about {mean([b.seconds for b in bases]):.0f} s."
+        f"{seen / bases[0].train_tokens:.2g} times the training text; about {seconds:.0f} s."
     )
 
 

@@ -35,7 +35,9 @@ SHAPES = (
 """The sizes that are weighed, each dearer than the one before."""
 TOKENS_PER_STEP = {"cpu": 2_048, "mps": 8_192, "cuda": 16_384}
 """What keeps a device busy; on a CPU more tokens a step only make fewer steps."""
-PROBE_STEPS = 3
+PROBE_STEPS = 5
+FAR_WORSE = 0.1
+"""Nats: a busy moment while a size is measured must not end the search."""
 PROBE_SHARE = 0.06
 """Of the budget, for measuring."""
 FIRST_STRETCH = 0.4
@@ -86,16 +88,17 @@ class Planner:
     def plan(self) -> Plan:
         """The configuration that should reach the lowest loss in what is left of the budget.
 
-        Every size is tried for a few steps, from the cheapest on, until one promises less than the one before or
+        Every size is tried for a few steps, from the cheapest on, until one promises far less than another or
         measuring has used its share of the time.
         """
         best: Candidate | None = None
         deadline = time.perf_counter() + PROBE_SHARE * self.budget.seconds
         for shape in SHAPES:
             candidate = self._weigh(self._shaped(shape))
-            if best is not None and candidate.expected.gpt >= best.expected.gpt:
+            if best is None or candidate.expected.gpt < best.expected.gpt:
+                best = candidate
+            elif candidate.expected.gpt > best.expected.gpt + FAR_WORSE:
                 break
-            best = candidate
             if time.perf_counter() > deadline or {"n_layer", "n_embd"} <= set(self.fixed):
                 break
         assert best is not None
