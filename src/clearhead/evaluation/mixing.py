@@ -1,7 +1,7 @@
 """Fitting a mixture: dev decides, with counts that have not seen dev; validation is never looked at."""
 
-import math
 import time
+from collections.abc import Generator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -118,7 +118,7 @@ def fit_mixture(
     begun = time.perf_counter()
     ngram, _ = fit_ngram(data, tokenizer, order)
     counted = NgramLanguageModel.fit(data.ids("train"), tokenizer.vocab_size, ngram.order, eot_id=tokenizer.eot_id)
-    scored = score_parts(MixtureLanguageModel(counted, gpt, 0.5), data, "dev", runtime, MOST_DEV)
+    scored = first_tokens(score_parts(MixtureLanguageModel(counted, gpt, 0.5), data, "dev", runtime), MOST_DEV)
     weight = fit_weight(scored)
     gate = fit_gate(scored, weight)
     one_weight, by_context = cross_validated(scored)
@@ -139,9 +139,10 @@ def part_losses(
 ) -> tuple[SplitLoss, SplitLoss]:
     """The losses of a mixture's GPT alone and of the mixture, over the split that a ladder is measured on."""
     split = score_split(data)
-    scored = score_parts(mixture, data, split, runtime)
-    alone = -float(scored.neural.sum())
-    together = scored.nats(log_odds(mixture.gate.double().cpu(), scored.known))
+    gate, alone, together = mixture.gate.double().cpu(), 0.0, 0.0
+    for scored in score_parts(mixture, data, split, runtime):
+        alone -= float(scored.neural.sum())
+        together += scored.nats(log_odds(gate, scored.known))
     return measured(alone, data, split), measured(together, data, split)
 
 
@@ -202,22 +203,28 @@ def score_parts(
     data: TokenDataset,
     split: str,
     runtime: Runtime = FULL_PRECISION,
-    max_tokens: float = math.inf,
-) -> Scored:
+) -> Generator[Scored, None, None]:
     """What both parts of a mixture say of the tokens of a split, in one pass: the GPT window by window.
 
-    With `max_tokens` of the first that many, rounded up to a whole call of the GPT.
+    A record for each call of the GPT, in order, so that a long text need not lie in memory.
     """
     gpt, ngram = mixture.gpt, mixture.ngram
-    history, parts, tokens = ngram.new_cache(1), [], 0
+    history, rows = ngram.new_cache(1), max(1, tokens_per_call(gpt) // gpt.config.block_size)
     with evaluating(gpt), runtime.autocast():
-        for x, y in data.windows(split, gpt.config.block_size, max(1, tokens_per_call(gpt) // gpt.config.block_size)):
+        for x, y in data.windows(split, gpt.config.block_size, rows):
             contexts = ngram.look_up(x.view(1, -1), history)  # windows follow one another: to the n-gram one row
             said = mixture.opinions(contexts, gpt(x.to(gpt.device)).logits, torch.arange(x.shape[1]))
             targets = y.to(gpt.device)[..., None]
-            scores = [part.gather(-1, targets) for part in (said.counted, said.neural)]
-            parts.append(torch.cat([*scores, said.known], dim=-1).flatten(0, 1).cpu().double())
-            if (tokens := tokens + y.numel()) >= max_tokens:
-                break
-    counted, neural, *known = torch.cat(parts).unbind(-1)
-    return Scored(counted, neural, torch.stack(known, dim=-1))
+            counted, neural = (
+                part.gather(-1, targets).flatten().cpu().double() for part in (said.counted, said.neural)
+            )
+            yield Scored(counted, neural, said.known.flatten(0, 1).cpu().double())
+
+
+def first_tokens(scored: Generator[Scored, None, None], most: int) -> Scored:
+    """The records of the first tokens as one, rounded up to a whole record."""
+    parts: list[Scored] = []
+    while sum(map(len, parts)) < most and (part := next(scored, None)) is not None:
+        parts.append(part)
+    scored.close()  # gradients and the model's mode are as they were
+    return Scored(*(torch.cat([getattr(part, name) for part in parts]) for name in ("counted", "neural", "known")))
