@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from clearhead.models.kernels import Dropout, RMSNorm, causal_attention, rotate, swiglu
 
 
-def _same(fast: Tensor, slow: Tensor, inputs: list[Tensor], tolerance: float = 1e-9) -> None:
+def assert_same_values_and_gradients(fast: Tensor, slow: Tensor, inputs: list[Tensor], tolerance: float = 1e-9) -> None:
     upstream = torch.randn_like(slow)
     grads_fast = torch.autograd.grad(fast, inputs, upstream.to(fast.dtype))
     grads_slow = torch.autograd.grad(slow, inputs, upstream)
@@ -28,7 +28,7 @@ def test_rms_norm_is_torchs(shape: tuple[int, ...]) -> None:
     with torch.no_grad():
         norm.weight.uniform_(0.5, 2.0)
     x = _random(*shape)
-    _same(norm(x), F.rms_norm(x, (8,), norm.weight, 1e-3), [x, norm.weight])
+    assert_same_values_and_gradients(norm(x), F.rms_norm(x, (8,), norm.weight, 1e-3), [x, norm.weight])
 
 
 def test_rms_norm_keeps_its_weights_type_and_gives_the_inputs_back() -> None:
@@ -46,7 +46,7 @@ def test_rotation_is_a_product_of_complex_numbers() -> None:
     x, angles = _random(2, 5, 3, 8), torch.randn(5, 1, 4, dtype=torch.float64)
     turned = torch.complex(*x.chunk(2, dim=-1)) * torch.polar(torch.ones_like(angles), angles)
     slow = torch.cat([turned.real, turned.imag], dim=-1)
-    _same(rotate(x, angles.cos(), angles.sin()), slow, [x])
+    assert_same_values_and_gradients(rotate(x, angles.cos(), angles.sin()), slow, [x])
 
 
 def test_rotation_reads_what_is_not_contiguous() -> None:
@@ -54,14 +54,14 @@ def test_rotation_reads_what_is_not_contiguous() -> None:
     packed, angles = _random(2, 5, 3, 2, 8), torch.randn(5, 1, 4, dtype=torch.float64)
     q = packed[:, :, 1]
     slow = rotate(q.contiguous(), angles.cos(), angles.sin())
-    _same(rotate(q, angles.cos(), angles.sin()), slow, [packed])
+    assert_same_values_and_gradients(rotate(q, angles.cos(), angles.sin()), slow, [packed])
 
 
 def test_swiglu_is_a_gated_silu() -> None:
     torch.manual_seed(0)
     x = _random(3, 5, 14)
     gate, value = x.chunk(2, dim=-1)
-    _same(swiglu(x), F.silu(gate) * value, [x])
+    assert_same_values_and_gradients(swiglu(x), F.silu(gate) * value, [x])
 
 
 @pytest.mark.parametrize("T", [1, 2, 64])
@@ -69,7 +69,7 @@ def test_written_out_attention_is_the_kernels(T: int) -> None:
     torch.manual_seed(0)
     q, k, v = (torch.randn(2, 3, T, 16).bfloat16().requires_grad_() for _ in range(3))
     exact = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), is_causal=True)
-    _same(causal_attention(q, k, v, 0.0).float(), exact, [q, k, v], tolerance=0.05)
+    assert_same_values_and_gradients(causal_attention(q, k, v, 0.0).float(), exact, [q, k, v], tolerance=0.05)
 
 
 def test_written_out_attention_drops_out_what_is_attended_to() -> None:

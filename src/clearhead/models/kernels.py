@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 
 class _RMSNorm(Function):
+    """x (..., C), weight (C,) -> (..., C), in the type of the weight."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         ctx.dtype, x = x.dtype, x.to(weight.dtype)
@@ -42,6 +44,8 @@ class RMSNorm(nn.RMSNorm):
 
 
 class _Rotate(Function):
+    """x (..., hs), cos and sin (..., hs/2) -> (..., hs); the gradient turns back by the same angles."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         ctx.save_for_backward(cos, sin)
@@ -69,6 +73,8 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class _SwiGLU(Function):
+    """x (..., 2 W) -> (..., W); the gradient is written into both halves at once."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         ctx.save_for_backward(x)
