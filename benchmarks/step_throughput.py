@@ -60,7 +60,7 @@ def side_by_side(corpus: Path, checkout: Path, precision: str, blocks: int = 50,
         trainer = ready_trainer(corpus, Path(folder), blocks * steps + 1, precision, {})
         theirs = nanogpt.build_model(checkout, trainer.model.vocab_size)
         nanogpt.give_weights(theirs, trainer.model)
-        step = {"ours": lambda: trainer.step().loss, "nanogpt": nanogpt.stepper(theirs, trainer)}
+        step = {"ours": lambda: trainer.step().figures()[0], "nanogpt": nanogpt.stepper(theirs, trainer)}
         next(event for event in trainer.events() if isinstance(event, Stepped))  # all that precedes step 1, and it
         step["nanogpt"]()
         seconds: dict[str, list[list[float]]] = {side: [] for side in step}
@@ -97,7 +97,7 @@ def share_of_matrix_rate(corpus: Path, precision: str, steps: int = 3) -> dict[s
         trainer = ready_trainer(corpus, Path(folder), steps + 1, precision, LARGE)
         trainer.optimizer.zero_grad()
         next(event for event in trainer.events() if isinstance(event, Stepped))
-        seconds, _ = timed(lambda: trainer.step().loss, steps)
+        seconds, _ = timed(lambda: trainer.step().figures()[0], steps)
         matrices = sum(weight.numel() for weight in trainer.model.parameters() if weight.ndim == 2)
         embeddings = trainer.model.get_parameter("position_embedding_table.weight").numel()
     tokens = LARGE["batch_size"] * LARGE["block_size"]

@@ -96,9 +96,12 @@ class Run:
 
     def ladder(self) -> Ladder:
         """The counted rungs on this run's text and tokens, and the run's own: a GPT's alone, then in the mixture."""
+        return build_ladder(self.data, [*self._counted(), *self._own_rungs])
+
+    def _counted(self) -> list[Rung]:
         if not self._rungs:
             self._rungs = list(counted_rungs(self.data, self.tokenizer))
-        return build_ladder(self.data, [*self._rungs, *self._own_rungs])
+        return self._rungs
 
     def memorisation(self, samples: int = 8, **settings: Any) -> Memorisation:
         """What samples share with the training text, beside what validation text shares with it.
@@ -130,7 +133,7 @@ class Run:
             return self.model, MixtureFit(**self._state)
         if not isinstance(self.model, GPTLanguageModel) or not has_dev(self.data):
             return None
-        return mix(self.directory, self.model, self.data, self.tokenizer, self.runtime)
+        return mix(self.directory, self.model, self.data, self.tokenizer, self.runtime, self._counted())
 
     def _rung(self, model: LanguageModel, loss: SplitLoss, seconds: float | None, note: str) -> Rung:
         return build_rung(model.kind, model, self.tokenizer, loss, seconds, run=self.directory.name, note=note)

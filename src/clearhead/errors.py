@@ -30,7 +30,7 @@ class CheckpointError(ClearheadError):
 
 
 class DivergenceError(ClearheadError):
-    """The loss or a gradient is no longer finite; training stopped before the update."""
+    """The loss or a gradient is no longer finite; training stopped, and nothing of it is saved."""
 
     exit_code = 1
 

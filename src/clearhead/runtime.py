@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -66,6 +67,16 @@ def keep_memory() -> None:
             mallopt(parameter, value)
 
 
+def release_memory() -> None:
+    """End what `keep_memory` began, and hand free memory back: counting a large text needs other blocks than steps."""
+    if sys.platform != "linux":
+        return
+    with suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_TRIM_THRESHOLD, 128 << 10)
+        libc.malloc_trim(0)
+
+
 def stream_seed(*parts: int | str) -> int:
     """A seed in 0 .. 2**63 - 1 that is a pure function of its parts: (seed, "dropout", step, micro-step, rank).
 
@@ -110,6 +121,34 @@ class Runtime:
         if self.precision != "bfloat16":
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    @property
+    def lag(self) -> int:
+        """How many steps are made before the figures of one are read: a GPU that is asked at once stands idle."""
+        return 1 if self.device.type == "cuda" else 0
+
+    def fetch(self, values: "torch.Tensor") -> Callable[[], list[float]]:
+        """Begin to copy a few values to the CPU; the call waits for that copy alone, and returns them."""
+        import torch
+
+        if self.device.type != "cuda":
+            return values.tolist
+        copy = torch.empty_like(values, device="cpu", pin_memory=True).copy_(values, non_blocking=True)
+        copied = torch.cuda.Event()
+        copied.record()
+
+        def read() -> list[float]:
+            copied.synchronize()
+            return copy.tolist()
+
+        return read
+
+    @property
+    def room(self) -> int:
+        """Bytes of tokens that may stay on the device: a quarter of what is free on a GPU; a CPU maps the file."""
+        import torch
+
+        return torch.cuda.mem_get_info(self.device)[0] // 4 if self.device.type == "cuda" else 0
 
     def synchronize(self) -> None:
         """Wait for the device, so that a clock read now is true."""

@@ -234,3 +234,22 @@ def test_a_tokenizer_that_does_not_know_the_text_is_refused(cache):
     assert list(cache.iterdir()) == []
     with pytest.raises(TokenizerError, match="no end-of-text"):
         TokenDataset.prepare(corpus_of(*MANY), CharTokenizer.train(MANY))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_batches_gathered_where_the_tokens_were_placed_are_the_same(dtype: type):
+    _, _, data = prepared(TEXT)
+    data._ids = {name: ids.astype(dtype) for name, ids in data._ids.items()}
+
+    def batch(split: str) -> tuple[torch.Tensor, torch.Tensor]:
+        return data.get_batch(split, 4, batch_size=5, block_size=7, seed=3)
+
+    before = {split: batch(split) for split in ("train", "dev", "val")}
+    data.place(torch.device("cpu"), room=4 * (len(data.ids("val")) + len(data.ids("dev"))))
+    assert set(data._placed) == {"dev", "val"}  # the longest does not fit any more
+    for name, (x, y) in before.items():
+        placed_x, placed_y = batch(name)
+        assert torch.equal(placed_x, x)
+        assert torch.equal(placed_y, y)
+        assert placed_x.dtype == torch.int64
+        assert placed_x.is_contiguous()

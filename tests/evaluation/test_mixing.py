@@ -233,7 +233,7 @@ def test_it_is_judged_with_its_full_history(
     gate = torch.tensor([-1.5, 0.9, -0.6, 0.8, -1.5, 2.0])
     ids = torch.from_numpy(data.ids("dev").astype(np.int64))
     contexts = ngram.look_up(ids[None, :-1])
-    counted, seen = ngram(ids[None, :-1]).logits[0], torch.from_numpy(ngram.evidence(contexts).seen)
+    counted, seen = ngram(ids[None, :-1]).logits[0], torch.from_numpy(ngram.times_seen(contexts))
     expected = []
     with torch.no_grad():
         for start in range(0, len(ids) - 1, block_size):

@@ -39,35 +39,34 @@ def times_followed(stream: list[int], context: list[int]) -> list[int]:
 
 
 @pytest.mark.parametrize("documents", [False, True])
-def test_evidence_is_what_a_search_through_the_text_finds(documents: bool) -> None:
+def test_times_seen_is_what_a_search_through_the_text_finds(documents: bool) -> None:
     stream, order = random_stream(400, documents=documents), 5
     model = NgramLanguageModel.fit(stream, V, order, eot_id=EOT if documents else None)
     held_out = random_stream(150, documents=documents, seed=1).tolist()
-    evidence = model.evidence(model.look_up(torch.tensor([held_out])))
+    seen = model.times_seen(model.look_up(torch.tensor([held_out])))
     for t in range(len(held_out)):
         before = held_out[max(0, t + 2 - order) : t + 1]
         if documents and EOT in before:
             before = before[len(before) - 1 - before[::-1].index(EOT) :]
         lengths = [k for k in range(1, len(before) + 1) if times_followed(stream.tolist(), before[-k:])]
         if not lengths:
-            assert [part[t] for part in evidence] == [0, 0, 0]
+            assert seen[t] == 0
             continue
         context = before[-max(lengths) :]
         followers = times_followed(stream.tolist(), context)
         occurs = len(followers) + (stream.tolist()[-len(context) :] == context)
         if context == [EOT]:
             occurs -= documents  # the one that opens the stream is no token of it
-        assert [part[t] for part in evidence] == [len(context), occurs, len(set(followers))]
+        assert seen[t] == occurs
 
 
-def test_evidence_continues_what_a_cache_has_seen() -> None:
+def test_times_seen_continues_what_a_cache_has_seen() -> None:
     model, idx = parts()[0], random_ids(3, 12)
-    whole = model.evidence(model.look_up(idx))
+    whole = model.times_seen(model.look_up(idx))
     cache = model.new_cache(3)
-    first, second = (model.evidence(model.look_up(part, cache)) for part in idx.split([5, 7], dim=1))
-    for all_at_once, a, b in zip(whole, first, second, strict=True):
-        joined = np.concatenate([a.reshape(3, 5), b.reshape(3, 7)], axis=1)
-        np.testing.assert_array_equal(all_at_once.reshape(3, 12), joined)
+    first, second = (model.times_seen(model.look_up(part, cache)) for part in idx.split([5, 7], dim=1))
+    joined = np.concatenate([first.reshape(3, 5), second.reshape(3, 7)], axis=1)
+    np.testing.assert_array_equal(whole.reshape(3, 12), joined)
 
 
 def clues_by_hand(counted: list[float], neural: list[float], seen: int, read: int) -> list[float]:
@@ -96,8 +95,8 @@ def test_it_is_the_mean_of_its_parts_probabilities_by_the_weight_of_the_clues(or
     idx = random_ids(6, S)
     mixed = MixtureLanguageModel(ngram, gpt, GATE)(idx).logits.double().exp()
     counted, neural = ngram(idx).logits.double().exp(), gpt(idx).logits.double().softmax(-1)
-    evidence, weights = ngram.evidence(ngram.look_up(idx)), []
-    for n, seen in enumerate(evidence.seen):
+    weights = []
+    for n, seen in enumerate(ngram.times_seen(ngram.look_up(idx))):
         b, t = divmod(n, S)
         known = clues_by_hand(counted[b, t].tolist(), neural[b, t].tolist(), int(seen), read=t)
         odds = sum(g * clue for g, clue in zip(GATE.tolist(), [1, *known], strict=True))

@@ -16,6 +16,7 @@ from clearhead.errors import DivergenceError, StorageError
 from clearhead.models.mixture import MixtureLanguageModel
 from clearhead.runs.checkpoint import final_checkpoint, load_checkpoint, load_mixture
 from clearhead.runs.directory import all_runs
+from clearhead.runtime import Runtime
 from clearhead.training import job as job_module
 from clearhead.training.events import Evaluated, Finished, Notice, Sampled, Saved, Started, Stepped
 from clearhead.training.job import Job, new_job, resume_job
@@ -215,6 +216,28 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(make, where):
         assert torch.equal(p, before[name])
     for p, state in trainer.optimizer.state.items():
         assert all(torch.equal(value, moments[id(p), key]) for key, value in state.items())
+
+
+def test_figures_that_are_read_a_step_late_tell_the_same(make, monkeypatch):
+    def told(job: Job) -> list[dict[str, object]]:
+        clocks = ("seconds", "run", "path")
+        return [{k: v for k, v in event.to_dict().items() if k not in clocks} for event in job.events()]
+
+    at_once = told(make("at-once", dropout=0.1, accumulation=2))
+    monkeypatch.setattr(Runtime, "lag", property(lambda _: 2))
+    assert told(make("late", dropout=0.1, accumulation=2)) == at_once
+
+
+def test_nothing_is_saved_after_a_loss_that_is_no_number_though_it_is_read_late(make, monkeypatch):
+    monkeypatch.setattr(Runtime, "lag", property(lambda _: 2))
+    trainer = make(max_iters=20, eval_interval=50).trainer
+    events = trainer.events()
+    next(event for event in events if isinstance(event, Stepped) and event.step == 5)  # 6 and 7 are made by now
+    with torch.no_grad():
+        next(trainer.model.parameters())[0, 0] = math.nan
+    with pytest.raises(DivergenceError, match=r"loss nan at step 7: stopped before a save.*last good step is 4"):
+        list(events)
+    assert trainer.run.steps() == [4]
 
 
 def test_patience_ends_a_run_that_no_longer_improves(make):

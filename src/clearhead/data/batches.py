@@ -29,13 +29,20 @@ def offsets(seed: int, step: int, batch_size: int, count: int) -> Offsets:
     return (numbers % np.uint64(count)).astype(np.int64)  # biased by count / 2**64: nothing
 
 
-def gather(ids: Ids, starts: Offsets, block_size: int) -> tuple[Tensor, Tensor]:
+def gather(ids: Ids | Tensor, starts: Offsets, block_size: int) -> tuple[Tensor, Tensor]:
     """x, y (B, T) int64: the windows of ids (n,) that begin at the offsets, and the same one token later.
+
+    Where ids are a tensor, so is the work, on its device; a GPU is not waited for.
 
     >>> x, y = gather(np.array([7, 4, 11, 11, 14, 26]), np.array([0, 2]), 3)
     >>> x.tolist(), y.tolist()
     ([[7, 4, 11], [11, 11, 14]], [[4, 11, 11], [11, 14, 26]])
     """
+    if isinstance(ids, Tensor):
+        first = torch.from_numpy(starts)
+        first = first.pin_memory().to(ids.device, non_blocking=True) if ids.is_cuda else first.to(ids.device)
+        rows = ids[first[:, None] + torch.arange(block_size + 1, device=ids.device)].long()  # (B, T + 1)
+        return rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
     rows = ids[starts[:, None] + np.arange(block_size + 1)]  # (B, T + 1)
     return _tensor(rows[:, :-1]), _tensor(rows[:, 1:])
 

@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from clearhead.data import batches, store
@@ -34,6 +36,8 @@ class TokenDataset:
             "counts": training,
         }
 
+        self._placed: dict[str, Tensor] = {}
+
     @classmethod
     def prepare(cls, corpus: Corpus, tokenizer: Tokenizer) -> Self:
         """The ids of a corpus, from the cache or written into it.
@@ -56,6 +60,16 @@ class TokenDataset:
             raise CorpusError(f"unknown split '{split}': {did_you_mean(split, SPLITS)}")
         return self._ids[split]
 
+    def place(self, device: torch.device, room: int) -> None:
+        """Let the batches of every split that fits into `room` bytes, the shortest first, be gathered on a device."""
+        for split in sorted(("train", "dev", "val"), key=lambda split: len(self._ids[split])):
+            ids = self._ids[split]
+            width = np.uint8 if ids.dtype == np.uint8 else np.int32  # torch does not index by uint16
+            room -= len(ids) * np.dtype(width).itemsize
+            if room < 0:
+                return
+            self._placed[split] = torch.from_numpy(ids.astype(width)).to(device)
+
     def fits(self, block_size: int, split: str = "train") -> int:
         """The largest usable block, at most the one asked for; CorpusError when the split has no two tokens."""
         return min(block_size, len(self._predictable(split)) - 1)
@@ -71,8 +85,9 @@ class TokenDataset:
         stream: str = "train",
         rows: slice | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """x, y (B, T) int64 on the CPU: random windows of a split, and the same one token later.
+        """x, y (B, T) int64: random windows of a split, and the same one token later.
 
+        They are on the CPU, or where `place` has put the split.
         A pure function of (seed, stream, split, step, sample number). `rows` picks samples of the batch, a rank's
         share: they equal the same rows of the whole. CorpusError when the block does not fit (see `fits`).
         """
@@ -84,7 +99,7 @@ class TokenDataset:
             )
         key = stream_seed(seed, stream, split)
         starts = batches.offsets(key, step, batch_size, len(ids) - block_size)
-        return batches.gather(ids, starts if rows is None else starts[rows], block_size)
+        return batches.gather(self._placed.get(split, ids), starts if rows is None else starts[rows], block_size)
 
     def windows(self, split: str, block_size: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """x, y (B, T) batches of non-overlapping windows: every id but the first is a target once, in order."""

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from clearhead.config import UNKNOWN_BITS
 from clearhead.data.tokens import TokenDataset
 from clearhead.errors import ConfigError
-from clearhead.tokenizers.base import Tokenizer
+from clearhead.tokenizers.base import Tokenizer, token_bytes
 
 Float64 = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.integer[Any]]
@@ -79,18 +79,13 @@ def _line_starts(scored: Sequence[Scored]) -> list[Indices]:
 
 def _breaks(run: Scored) -> tuple[Indices, npt.NDArray[np.bool_]]:
     """For each token (n,): how many line and document ends have passed at its end, and whether it ends with one."""
-    texts = _texts(run.tokenizer)
+    texts = token_bytes(run.tokenizer)
     count = np.array([text.count(b"\n") for text in texts])
     ends = np.array([text.endswith(b"\n") for text in texts])
     if run.tokenizer.eot_id is not None:
         count[run.tokenizer.eot_id], ends[run.tokenizer.eot_id] = 1, True
     ids = run.data.ids("val")
     return np.cumsum(count[ids]), ends[ids]
-
-
-def _texts(tokenizer: Tokenizer) -> list[bytes]:
-    """The UTF-8 bytes of every token."""
-    return [tokenizer.decode_bytes([token]) for token in range(tokenizer.vocab_size)]
 
 
 def _bits(run: Scored) -> Float64:
@@ -100,7 +95,7 @@ def _bits(run: Scored) -> Float64:
 
 def _characters(run: Scored) -> Float64:
     """Characters (n,) of each token; the bytes that go on with one (10xxxxxx) begin none."""
-    count = np.array([sum(byte & 0xC0 != 0x80 for byte in text) for text in _texts(run.tokenizer)], dtype=float)
+    count = np.array([sum(byte & 0xC0 != 0x80 for byte in text) for text in token_bytes(run.tokenizer)], dtype=float)
     for special in (run.tokenizer.eot_id, run.tokenizer.unk_id):
         if special is not None:
             count[special] = 0.0

@@ -83,6 +83,11 @@ def losses_by_rung(rungs: Sequence[Rung]) -> dict[str, float]:
     return {rung.name: rung.nats_per_token for rung in rungs}
 
 
+def counted_order(rungs: Sequence[Rung]) -> int | None:
+    """The order of the n-gram among counted rungs; None where there is none."""
+    return next((rung.context + 1 for rung in rungs if rung.name == "ngram"), None)
+
+
 def fit_ngram(data: TokenDataset, tokenizer: Tokenizer, order: int | None = None) -> tuple[NgramLanguageModel, str]:
     """The n-gram of an order, or of the order that dev likes best, counted on all training text; and its note."""
     vocabulary = {"vocab_size": tokenizer.vocab_size, "eot_id": tokenizer.eot_id}

@@ -13,9 +13,9 @@ from clearhead.data.tokens import TokenDataset
 from clearhead.errors import ConfigError
 from clearhead.evaluation.overlap import GAP, LENGTHS, Codes, Overlap, codes_of, overlaps
 from clearhead.generation.generate import stream_ids
-from clearhead.generation.text import encode_prompt
+from clearhead.generation.text import encode_prompt, forbidden_tokens
 from clearhead.models.base import LanguageModel
-from clearhead.tokenizers.base import Ids, Tokenizer
+from clearhead.tokenizers.base import Ids, Tokenizer, token_bytes
 
 ROWS_AT_ONCE = 64
 """Samples drawn side by side: bounds the cache of a model."""
@@ -119,7 +119,7 @@ def measure_memorisation(
 
 def _draw(model: LanguageModel, tokenizer: Tokenizer, sampling: SamplingConfig) -> Iterator[Ids]:
     """The ids (n,) of each sample. It does not end with a document: one name would be too little to judge by."""
-    forbidden = [] if tokenizer.unk_id is None else [tokenizer.unk_id]
+    forbidden = forbidden_tokens(tokenizer)
     prompt = torch.tensor([encode_prompt(tokenizer, "").ids])
     for first in range(0, sampling.num_samples, ROWS_AT_ONCE):
         rows = range(first, min(first + ROWS_AT_ONCE, sampling.num_samples))
@@ -143,7 +143,7 @@ class _Reader:
     """Turns ids into code points, in pieces; separators and unknown tokens into gaps."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokens = [tokenizer.decode_bytes([token]) for token in range(tokenizer.vocab_size)]
+        self.tokens = token_bytes(tokenizer)
         for special in (tokenizer.eot_id, tokenizer.unk_id):
             if special is not None:
                 self.tokens[special] = chr(GAP).encode()

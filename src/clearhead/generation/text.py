@@ -53,7 +53,7 @@ def stream_text(
     """
     idx = torch.tensor([encode_prompt(tokenizer, prompt).ids])
     writer = Writer(tokenizer, sampling.stop)
-    for tokens in stream_ids(model, idx, sampling, rows=[row], forbidden=_forbidden(tokenizer)):
+    for tokens in stream_ids(model, idx, sampling, rows=[row], forbidden=forbidden_tokens(tokenizer)):
         if text := writer.push(int(tokens)):
             yield text
         if writer.done:
@@ -68,7 +68,7 @@ def generate_samples(model: LanguageModel, tokenizer: Tokenizer, prompt: str, sa
     idx = torch.tensor([encode_prompt(tokenizer, prompt).ids]).expand(len(rows), -1)
     writers = [Writer(tokenizer, sampling.stop) for _ in rows]
     texts = [""] * len(rows)
-    for tokens in stream_ids(model, idx, sampling, rows=rows, forbidden=_forbidden(tokenizer)):
+    for tokens in stream_ids(model, idx, sampling, rows=rows, forbidden=forbidden_tokens(tokenizer)):
         for row, token in enumerate(tokens.tolist()):
             texts[row] += writers[row].push(token)
         if all(writer.done for writer in writers):
@@ -137,6 +137,6 @@ def _first_ids(tokenizer: Tokenizer) -> list[int]:
     return [0] if tokenizer.unknown("\n") else tokenizer.encode("\n").tolist()
 
 
-def _forbidden(tokenizer: Tokenizer) -> list[int]:
+def forbidden_tokens(tokenizer: Tokenizer) -> list[int]:
     """Unknown is what a text holds, never what is written."""
     return [] if tokenizer.unk_id is None else [tokenizer.unk_id]

@@ -126,7 +126,7 @@ class MixtureLanguageModel(LanguageModel):
         the GPT had read before each position: (T,) or (B, T)."""
         neural = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
         counted = self.ngram.log_probabilities(contexts).view(neural.shape).to(neural)
-        seen = torch.from_numpy(self.ngram.evidence(contexts).seen).view(neural.shape[:-1])
+        seen = torch.from_numpy(self.ngram.times_seen(contexts)).view(neural.shape[:-1])
         return Opinions(counted, neural, clues(counted, neural, seen, read))
 
     def new_cache(self, slots: int) -> MixtureCache:

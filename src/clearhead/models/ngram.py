@@ -31,17 +31,6 @@ class Contexts(NamedTuple):
     """(n,) how many tokens may be looked at."""
 
 
-class Evidence(NamedTuple):
-    """How much the tables know at n positions; all zero where no context was ever followed by anything."""
-
-    matched: Int64
-    """(n,) the length of the longest context that was."""
-    seen: Int64
-    """(n,) how often that context occurs in the counted text."""
-    followers: Int64
-    """(n,) how many different tokens follow it there."""
-
-
 class NgramLanguageModel(LanguageModel):
     """Interpolated modified Kneser-Ney of an order: the next token given the last `order - 1`.
 
@@ -124,16 +113,15 @@ class NgramLanguageModel(LanguageModel):
             logits[part] = torch.from_numpy(np.log(rows, out=rows))
         return logits
 
-    def evidence(self, contexts: Contexts) -> Evidence:
-        """How long, how frequent and how varied the longest known of each of n contexts is."""
-        matched, seen, followers = np.zeros((3, len(contexts.usable)), dtype=np.int64)
+    def times_seen(self, contexts: Contexts) -> Int64:
+        """How often (n,) the longest context that was ever followed by anything occurs in the counted text, at each
+        of n positions; 0 where there is none."""
+        seen = np.zeros(len(contexts.usable), dtype=np.int64)
         for length in range(1, self.order):
-            ids, estimate = contexts.ids[length], self.tops[length]
-            at = np.flatnonzero(estimate.followed(ids) & (contexts.usable >= length))
-            starts = estimate.level.starts
-            matched[at], seen[at] = length, self.levels[length - 1].raw[ids[at]]
-            followers[at] = starts[ids[at] + 1] - starts[ids[at]]
-        return Evidence(matched, seen, followers)
+            ids = contexts.ids[length]
+            at = np.flatnonzero(self.tops[length].followed(ids) & (contexts.usable >= length))
+            seen[at] = self.levels[length - 1].raw[ids[at]]
+        return seen
 
     def token_losses(self, ids: Ids) -> Float64:
         """Loss in nats (N - 1,) of each of ids[1:] of a stream (N,), given all that precedes it."""

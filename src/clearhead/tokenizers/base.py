@@ -83,6 +83,11 @@ def token_dtype(vocab_size: int) -> type[np.uint16] | type[np.uint32]:
     return np.uint16 if vocab_size <= 1 << 16 else np.uint32
 
 
+def token_bytes(tokenizer: Tokenizer) -> list[bytes]:
+    """The UTF-8 bytes of every token (V), in the order of ids."""
+    return [tokenizer.decode_bytes([token]) for token in range(tokenizer.vocab_size)]
+
+
 def fingerprint(data: dict[str, Any]) -> str:
     """SHA-256 of the canonical JSON of a tokenizer's `to_dict`."""
     return hashlib.sha256(json.dumps(data, sort_keys=True, ensure_ascii=True).encode()).hexdigest()

@@ -16,7 +16,7 @@ from clearhead.data.corpus import read_corpus
 from clearhead.data.prepare import Prepared, prepare, retokenise
 from clearhead.data.tokens import TokenDataset
 from clearhead.errors import CheckpointError, ConfigError, CorpusError
-from clearhead.evaluation.ladder import Rung, counted_rungs, fit_ngram, losses_by_rung
+from clearhead.evaluation.ladder import Rung, counted_order, counted_rungs, fit_ngram, losses_by_rung
 from clearhead.evaluation.mixing import MixtureFit, fit_mixture, has_dev
 from clearhead.files import write_atomic
 from clearhead.initialise import default_name, initialise
@@ -63,17 +63,17 @@ class Job:
         mixes = self.trainer.config.model == "mixture"
         for event in self.trainer.events():
             if mixes and isinstance(event, Finished) and event.reason != "interrupted":
-                yield from _mix(self.trainer, event)
+                yield from _mix(self.trainer, self.rungs, event)
             else:
                 yield event
 
 
-def _mix(trainer: Trainer, finished: Finished) -> Iterator[Event]:
+def _mix(trainer: Trainer, rungs: Sequence[Rung], finished: Finished) -> Iterator[Event]:
     """Fit and save the mixture of the best weights, then end: later than training by what that took."""
     checkpoint = final_checkpoint(trainer.run)
     gpt = checkpoint.model.to(trainer.runtime.device)
     assert isinstance(gpt, GPTLanguageModel)
-    mixture, fit = mix(trainer.run, gpt, trainer.data, trainer.tokenizer, trainer.runtime)
+    mixture, fit = mix(trainer.run, gpt, trainer.data, trainer.tokenizer, trainer.runtime, rungs)
     path = save_mixture(trainer.run, checkpoint.step, mixture, state=asdict(fit))
     yield Notice(finished.step, fit.summary)
     yield Saved(finished.step, path.name)
@@ -81,12 +81,20 @@ def _mix(trainer: Trainer, finished: Finished) -> Iterator[Event]:
 
 
 def mix(
-    run: RunDirectory, gpt: GPTLanguageModel, data: TokenDataset, tokenizer: Tokenizer, runtime: Runtime
+    run: RunDirectory,
+    gpt: GPTLanguageModel,
+    data: TokenDataset,
+    tokenizer: Tokenizer,
+    runtime: Runtime,
+    rungs: Sequence[Rung],
 ) -> tuple[MixtureLanguageModel, MixtureFit]:
-    """The mixture of a run's GPT: its weights fitted with the checkpoint that has not learned from dev."""
+    """The mixture of a run's GPT: its weights fitted with the checkpoint that has not learned from dev.
+
+    The order of its n-gram is the one given for the run, else that of the counted rung, which dev chose.
+    """
     judged = best_checkpoint(run).model.to(runtime.device).eval()
     assert isinstance(judged, GPTLanguageModel)
-    mixture, fit = fit_mixture(judged, data, tokenizer, runtime.exact, run.read_config().order)
+    mixture, fit = fit_mixture(judged, data, tokenizer, runtime.exact, run.read_config().order or counted_order(rungs))
     return MixtureLanguageModel(mixture.ngram, gpt, mixture.gate), fit
 
 

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -26,7 +27,7 @@ from clearhead.runs.checkpoint import (
     save_checkpoint,
 )
 from clearhead.runs.directory import RunDirectory
-from clearhead.runtime import Runtime, keep_memory, stream_seed
+from clearhead.runtime import Runtime, keep_memory, release_memory, stream_seed
 from clearhead.tokenizers.base import Tokenizer
 from clearhead.training.budget import Budget
 from clearhead.training.events import Evaluated, Event, Finished, Notice, Replanned, Sampled, Saved, Started, Stepped
@@ -51,6 +52,15 @@ class Progress:
     """Training time of earlier processes."""
 
 
+@dataclass(frozen=True)
+class Made:
+    """An update that was made, and how to have its loss (nats per token) and gradient norm."""
+
+    step: int
+    learning_rate: float
+    figures: Callable[[], list[float]]
+
+
 @dataclass
 class Trainer:
     """Trains `model` on `data` into `run`, yielding events. Nothing is printed here."""
@@ -71,9 +81,11 @@ class Trainer:
         keep_memory()
         self.train = self.config.train
         self.model.to(self.runtime.device, self.runtime.dtype)
+        self.data.place(self.runtime.device, self.runtime.room)
         self.optimizer = registry.resolve("optimizers", self.train.optimizer)(self.model, self.train)
         self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.stop_requested = False
+        self._unread: deque[Made] = deque()
         self._begun = time.perf_counter()
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -101,14 +113,20 @@ class Trainer:
             if reason or progress.step % self.train.save_interval == 0:
                 yield from self._save()
             if reason:
+                release_memory()
                 yield Finished(progress.step, reason, self._seconds())
                 return
-            yield self.step()
+            self._unread.append(self.step())
+            yield from self._read(self.runtime.lag)
             if self.budget is not None and progress.step == self.budget.replan_at:
                 yield from self._replan(self.budget)
 
-    def step(self) -> Stepped:
-        """One update: batch, forward, backward, clip, update."""
+    def step(self) -> Made:
+        """One update: batch, forward, backward, clip, update.
+
+        DivergenceError where the loss or the gradient is not finite: before the update, or where figures lag
+        when they are read, which is before anything is saved.
+        """
         step, train = self.progress.step, self.train
         factor = schedule(step, train)
         for group, base_rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
@@ -123,21 +141,33 @@ class Trainer:
             (micro_loss / train.accumulation).backward()
             loss += micro_loss.detach() / train.accumulation
         norm = clip_grad_norm_(self.model.parameters(), train.grad_clip or math.inf)
-        self._check_finite(float(loss), float(norm))
+        made = Made(step + 1, factor * train.learning_rate, self.runtime.fetch(torch.stack([loss, norm])))
+        if not self.runtime.lag:
+            self._check_finite(made)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step += 1
-        return Stepped(self.progress.step, float(loss), factor * train.learning_rate, float(norm), self._seconds())
+        return made
 
-    def _check_finite(self, loss: float, norm: float) -> None:
+    def _read(self, leave: int = 0) -> Iterator[Stepped]:
+        """What was made, in order, but for the last few."""
+        while len(self._unread) > leave:
+            made = self._unread.popleft()
+            loss, norm = self._check_finite(made)
+            yield Stepped(made.step, loss, made.learning_rate, norm, self._seconds())
+
+    def _check_finite(self, made: Made) -> list[float]:
+        """The loss and the gradient norm of an update; DivergenceError where one of them is no number."""
+        loss, norm = figures = made.figures()
         if math.isfinite(loss) and math.isfinite(norm):
-            return
+            return figures
         self.optimizer.zero_grad(set_to_none=True)
         what = f"loss {loss}" if not math.isfinite(loss) else f"gradient norm {norm}"
         saved = self.run.pointer("latest")
+        when = "a save" if self.runtime.lag else "the update"
         good = f"the last good step is {saved}" if saved is not None else "nothing was saved yet"
         raise DivergenceError(
-            f"{what} at step {self.progress.step}: stopped before the update, {good}; "
+            f"{what} at step {made.step - 1}: stopped before {when}, {good}; "
             f"try --learning_rate {self.train.learning_rate / 3:.2g}"
         )
 
@@ -172,6 +202,7 @@ class Trainer:
 
     def _replan(self, budget: Budget) -> Iterator[Event]:
         """Fit the steps that are left to the time that is left, now that their pace is known."""
+        yield from self._read()
         step, before = self.progress.step, self.train.max_iters
         train = budget.revised(self.train, step, self._seconds() / step)
         if train.max_iters == before:
@@ -194,6 +225,7 @@ class Trainer:
         return "patience" if patience and self.progress.evaluations_without_gain >= patience else None
 
     def _evaluate(self) -> Iterator[Event]:
+        yield from self._read()
         progress = self.progress
         splits = [split for split in ("train", "val") if len(self.data.ids(split)) > 1]
         losses = estimate_loss(
@@ -221,6 +253,7 @@ class Trainer:
             self.run.point("best", progress.step)
 
     def _save(self) -> Iterator[Event]:
+        yield from self._read()
         progress = self.progress
         untouched = not progress.step and not self.stop_requested
         if untouched or self.run.pointer("latest") == progress.step:
