@@ -97,6 +97,7 @@ def test_an_interrupted_mixture_is_fitted_when_it_is_resumed(poem, tmp_path):
     for event in job.events():
         if event.step == 7:
             job.trainer.request_stop()
+    job.release()
     assert not job.run.mixture.exists()
     assert clearhead.load(job.run.path).step == 7
     whole = clearhead.train(poem, model="mixture", out=tmp_path / "runs", progress=False, **SMALL)

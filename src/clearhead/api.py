@@ -181,10 +181,14 @@ def train(
 
 
 def resume(
-    run: str | os.PathLike[str] | None = None, *, out: str | os.PathLike[str] = RUNS, progress: bool = True
+    run: str | os.PathLike[str] | None = None,
+    *,
+    max_iters: int | None = None,
+    out: str | os.PathLike[str] = RUNS,
+    progress: bool = True,
 ) -> Run:
-    """Go on with an interrupted run (the newest by default) and return it."""
-    job = resume_job(find_run(None if run is None else os.fspath(run), Path(out)))
+    """Go on with an interrupted run (the newest by default) and return it; with `max_iters` to that step."""
+    job = resume_job(find_run(None if run is None else os.fspath(run), Path(out)), max_iters)
     return finish(job, [console(sys.stdout)] if progress else [])
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 import tomli_w
 
 from clearhead.errors import ConfigError, did_you_mean
-from clearhead.fields import between, check_literals, positive, update, without_none
+from clearhead.fields import LARGEST, between, check_literals, positive, update, without_none
 
 VAL_FRACTION = 0.1
 """The share of a text, or of its documents, that is only ever validated on."""
@@ -34,6 +34,9 @@ class DataConfig:
     """The field that holds the text in JSON Lines files."""
     errors: Literal["strict", "replace"] = "strict"
     """Bytes that are not UTF-8: stop and name the offset, or put U+FFFD in their place."""
+
+    def __post_init__(self) -> None:
+        check_literals(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +103,7 @@ class Architecture:
         for name, most in (("n_embd", 65_536), ("n_layer", 1_024)):
             between(self, name, 1, most)
         if self.ffn_width is not None:
-            positive(self, "ffn_width")
+            between(self, "ffn_width", 1, 1 << 20)
         if self.n_embd % self.n_head:
             below = self.n_embd // self.n_head * self.n_head
             near = " or ".join(str(n) for n in (below, below + self.n_head) if n)
@@ -194,8 +197,10 @@ class TrainConfig:
     """Stop after this many evaluations without a better dev loss; 0 never stops early."""
     save_interval: int = 500
     """Steps between checkpoints."""
+    save_minutes: float | None = None
+    """Save also when this many minutes have passed since the last save (default: by steps only)."""
     keep: int = 2
-    """Checkpoints kept, besides the best."""
+    """Checkpoints kept, besides the best; at least 2."""
     seed: int = 1337
     """Of initialisation, batches and dropout."""
     device: str = "auto"
@@ -208,13 +213,16 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check_literals(self)
         positive(self, "batch_size", "block_size", "max_iters", "eval_interval", "eval_iters")
-        positive(self, "accumulation", "save_interval", "keep")
+        positive(self, "accumulation", "save_interval")
+        between(self, "keep", 2, 1 << 20)
+        if self.save_minutes is not None:
+            between(self, "save_minutes", 0.01, 1e6)
         if self.decay_iters is not None:
             positive(self, "decay_iters")
         for name in ("warmup_iters", "dev_iters", "patience", "seed"):
             if (value := getattr(self, name)) < 0:
                 raise ConfigError(f"{name}={value} must not be negative")
-        between(self, "seed", 0, 2**63 - 1)
+            between(self, name, 0, LARGEST)
         between(self, "block_size", 1, 1 << 20)
         between(self, "batch_size", 1, 1 << 20)
         for name, low, high in (

@@ -35,6 +35,12 @@ class DivergenceError(ClearheadError):
     exit_code = 1
 
 
+class OutOfMemoryError(ClearheadError):
+    """The memory of the machine or of its accelerator does not hold what was asked for."""
+
+    exit_code = 1
+
+
 class StorageError(ClearheadError):
     """The disk is full, read-only or refuses the write."""
 

@@ -28,6 +28,27 @@ def flush(path: Path) -> None:
         os.close(handle)
 
 
+def check_room(target: Path, needed: int) -> None:
+    """StorageError when fewer bytes are free than a write needs: better said before than found out in the middle."""
+    with suppress(OSError):
+        free = shutil.disk_usage(_existing(target)).free
+        if free < needed:
+            raise StorageError(
+                f"cannot write {target}: it needs {needed / 1e6:,.1f} MB and {free / 1e6:,.1f} MB are free; make room"
+            )
+
+
+def sweep(folder: Path) -> None:
+    """Delete what a killed process was writing into a folder; only for who alone writes there."""
+    for aside in folder.glob(".*.tmp"):
+        shutil.rmtree(aside) if aside.is_dir() else aside.unlink(missing_ok=True)
+
+
+def _existing(target: Path) -> Path:
+    """The target, or the nearest folder above it that exists."""
+    return next(path for path in (target, *target.absolute().parents) if path.exists())
+
+
 @contextmanager
 def storing(target: Path) -> Iterator[None]:
     """Turn a refused write into one line that names the target and the free space."""
@@ -39,8 +60,8 @@ def storing(target: Path) -> Iterator[None]:
 
 def _free_space(target: Path) -> str:
     with suppress(OSError):
-        existing = next(p for p in (target, *target.absolute().parents) if p.exists())
-        return f" ({shutil.disk_usage(existing).free / 1e6:,.0f} MB free there); make room or choose another folder"
+        free = shutil.disk_usage(_existing(target)).free
+        return f" ({free / 1e6:,.0f} MB free there); make room or choose another folder"
     return "; choose another folder"
 
 

@@ -6,15 +6,15 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clearhead.config import TrainConfig
-from clearhead.errors import ConfigError
+from clearhead.errors import ConfigError, OutOfMemoryError
 
 if TYPE_CHECKING:
     import torch
@@ -87,6 +87,22 @@ def stream_seed(*parts: int | str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
+@contextmanager
+def memory_bounded(advice: Callable[[], str]) -> Iterator[None]:
+    """Turn the many ways in which memory runs out into an OutOfMemoryError with the advice."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # A CPU's and an MPS device's allocators have no class of their own: they say it in words.
+        words = str(error).lower()
+        if not isinstance(error, MemoryError) and not any(
+            said in words for said in ("out of memory", "can't allocate memory", "not enough memory")
+        ):
+            raise
+        reason = (str(error) or "no memory is left").splitlines()[0][:120]
+        raise OutOfMemoryError(f"out of memory: {reason}; {advice()}") from None
+
+
 @dataclass(frozen=True)
 class Runtime:
     """Where a run computes and in which precision."""
@@ -149,6 +165,29 @@ class Runtime:
         import torch
 
         return torch.cuda.mem_get_info(self.device)[0] // 4 if self.device.type == "cuda" else 0
+
+    @property
+    def threads(self) -> int:
+        """Of the CPU, for sums and products."""
+        import torch
+
+        return torch.get_num_threads()
+
+    def use_threads(self, count: int) -> None:
+        """Compute with as many threads as before, so that sums are taken in the same order."""
+        import torch
+
+        if count != torch.get_num_threads():
+            torch.set_num_threads(count)
+
+    def hand_back(self) -> None:
+        """Give memory that the device's allocator keeps for later back to the device."""
+        import torch
+
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        elif self.device.type == "mps":
+            torch.mps.empty_cache()
 
     def synchronize(self) -> None:
         """Wait for the device, so that a clock read now is true."""

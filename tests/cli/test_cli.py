@@ -315,6 +315,7 @@ def test_resume_goes_on(clearhead, poem, out):
     for event in job.events():
         if isinstance(event, Stepped) and event.step == 5:
             break
+    job.release()
     code, said, _ = clearhead("resume")
     assert code == 0
     assert "from step 4" in said

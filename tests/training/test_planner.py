@@ -167,6 +167,7 @@ def test_a_run_killed_before_it_was_planned_anew_resumes_to_the_new_end(
     revised_run: tuple[Job, list[object]], poem: Path, tmp_path: Path
 ) -> None:
     job, _ = revised_run
+    job.release()
     whole = load_file(job.run.checkpoint(14) / "model.safetensors")
     for step in job.run.steps()[1:]:
         (job.run.checkpoint(step) / "model.safetensors").unlink()

@@ -19,6 +19,7 @@ from clearhead.runs.directory import all_runs
 from clearhead.runtime import Runtime
 from clearhead.training import job as job_module
 from clearhead.training.events import Evaluated, Finished, Notice, Sampled, Saved, Started, Stepped
+from clearhead.training.feed import Feed
 from clearhead.training.job import Job, new_job, resume_job
 from clearhead.training.running import run_job
 
@@ -54,6 +55,11 @@ def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
     assert a.keys() == b.keys()
     for name in a:
         assert torch.equal(a[name], b[name]), name
+
+
+def told(job: Job) -> list[dict[str, object]]:
+    """The event file, but for clocks and the run's name."""
+    return [{k: v for k, v in event.items() if k not in ("seconds", "run")} for event in job.run.read_events()]
 
 
 def test_events_tell_the_whole_run(make):
@@ -127,15 +133,7 @@ def test_a_resumed_run_ends_like_one_never_interrupted(make, stop_after, optimiz
         load_file(parts.run.checkpoint(12) / "optimizer.safetensors"),
     )
     assert whole.run.pointer("best") == parts.run.pointer("best")
-    told = [
-        [
-            {k: v for k, v in event.items() if k != "seconds"}
-            for event in job.run.read_events()
-            if event["event"] in ("stepped", "evaluated", "sampled")
-        ]
-        for job in (whole, parts)
-    ]
-    assert told[0] == told[1]
+    assert told(whole) == told(parts)
 
 
 def test_one_schedule_moves_every_rate(make):
@@ -171,6 +169,7 @@ def test_a_run_killed_between_checkpoints_goes_on_from_the_last(make):
     for event in events:
         if isinstance(event, Stepped) and event.step == 7:
             break  # nothing is saved or closed: as kill -9 leaves it
+    killed.release()
     assert killed.run.pointer("latest") == 5
     run_job(resume_job(killed.run))
     assert_same(weights(whole, 12), weights(killed, 12))
@@ -182,11 +181,13 @@ def test_a_broken_checkpoint_is_passed_over(make):
     for event in broken.events():
         if isinstance(event, Stepped) and event.step == 9:
             break
+    broken.release()
     newest = broken.run.steps()[-1]
     file = broken.run.checkpoint(newest) / "model.safetensors"
     file.write_bytes(file.read_bytes()[:-1])
     resumed = resume_job(broken.run)
     assert any("damaged" in notice for notice in resumed.notices)
+    assert (broken.run.checkpoints / f"step-{newest}.broken").is_dir(), "kept, where nothing takes it for a checkpoint"
     run_job(resumed)
     assert_same(weights(whole, 12), weights(broken, 12))
 
@@ -219,13 +220,11 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(make, where):
 
 
 def test_figures_that_are_read_a_step_late_tell_the_same(make, monkeypatch):
-    def told(job: Job) -> list[dict[str, object]]:
-        clocks = ("seconds", "run", "path")
-        return [{k: v for k, v in event.to_dict().items() if k not in clocks} for event in job.events()]
-
-    at_once = told(make("at-once", dropout=0.1, accumulation=2))
+    at_once, late = (make(name, dropout=0.1, accumulation=2) for name in ("at-once", "late"))
+    run_job(at_once)
     monkeypatch.setattr(Runtime, "lag", property(lambda _: 2))
-    assert told(make("late", dropout=0.1, accumulation=2)) == at_once
+    run_job(late)
+    assert told(late) == told(at_once)
 
 
 def test_nothing_is_saved_after_a_loss_that_is_no_number_though_it_is_read_late(make, monkeypatch):
@@ -342,21 +341,21 @@ def test_the_bigram_by_gradient_nears_the_counts(make):
     assert split_loss(trainer.model, trainer.data).nats_per_token == pytest.approx(counted, abs=0.1)
 
 
-def test_dev_is_learned_from_when_it_has_decided(make):
+def test_dev_is_learned_from_when_it_has_decided(make, monkeypatch):
     job = make(max_iters=12, dev_iters=4, eval_interval=5)
     batches = {}
-    trainer, seen = job.trainer, job.trainer._training_batch
+    feed, seen = job.trainer.feed, Feed.training
 
-    def watched():
-        batches[trainer.progress.step] = seen()
-        return batches[trainer.progress.step]
+    def watched(self, step):
+        batches[step] = seen(self, step)
+        return batches[step]
 
-    trainer._training_batch = watched
+    monkeypatch.setattr(Feed, "training", watched)
     events = list(job.events())
     assert sorted(batches) == list(range(12))
     for step, (x, y) in batches.items():
         learned = 2 if step >= 8 else 0
-        train, dev = (trainer._batch(split, step) for split in ("train", "dev"))
+        train, dev = (feed.batch(split, step) for split in ("train", "dev"))
         assert torch.equal(x, torch.cat([train[0][: 4 - learned], dev[0][4 - learned :]]))
         assert torch.equal(y, torch.cat([train[1][: 4 - learned], dev[1][4 - learned :]]))
     judged = {event.step: event.dev for event in events if isinstance(event, Evaluated)}
@@ -405,5 +404,6 @@ def test_a_run_resumed_while_it_learns_from_dev_ends_with_the_same_weights(make)
     for event in cut.events():
         if isinstance(event, Stepped) and event.step == 9:
             cut.trainer.request_stop()
+    cut.release()
     list(resume_job(cut.run).events())
     assert_same(weights(whole, 12), weights(cut, 12))

@@ -7,16 +7,23 @@ from pathlib import Path
 
 import tyro
 
-from clearhead.cli.arguments import RUNS, Switch, parse
+from clearhead.cli.arguments import RUNS, Switch, flags, given_flags, parse
 from clearhead.cli.train import conclude
+from clearhead.config import RunConfig
+from clearhead.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """Go on with an interrupted run where its last checkpoint stands: the same batches, the same result."""
+    """Go on with an interrupted run where its last checkpoint stands: the same batches, the same result.
+
+    With --max_iters it goes on to that step, also where it was complete: the learning rate begins again at its peak.
+    """
 
     run: tyro.conf.Positional[str | None] = None
     """A run's folder or name (default: the newest)."""
+    max_iters: int | None = None
+    """The step at which the run ends (default: as it was)."""
     out: Path = RUNS
     """The folder that holds runs."""
     json: Switch = False
@@ -25,11 +32,22 @@ class Arguments:
 
 def run(argv: Sequence[str]) -> int:
     """Resume, judge, and print the run's folder."""
+    _refuse_changes(argv)
     arguments = parse(Arguments, "resume", argv)
 
     from clearhead.api import finish, resume_job
     from clearhead.runs.directory import find_run
     from clearhead.training.sinks import console
 
-    job = resume_job(find_run(arguments.run, arguments.out))
+    job = resume_job(find_run(arguments.run, arguments.out), arguments.max_iters)
     return conclude(finish(job, [console(sys.stderr if arguments.json else sys.stdout)]), arguments.json)
+
+
+def _refuse_changes(argv: Sequence[str]) -> None:
+    """ConfigError for a setting that belongs to a run for good."""
+    settings = {flag.removeprefix("--") for flag in flags(RunConfig())} - {"max_iters"}
+    for name in sorted(settings.intersection(given_flags(argv))):
+        raise ConfigError(
+            f"--{name} cannot change while a run goes on: its weights and moments belong to what was; "
+            f"start another run from its weights: clearhead train --init_from RUN --{name} ..."
+        )

@@ -1,6 +1,7 @@
 """`clearhead train`: a text in; a trained, judged and talking model out."""
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clearhead.cli.arguments import RUNS, Switch, Words, given_flags, parse
-from clearhead.cli.main import INTERRUPTED
 from clearhead.config import RunConfig
 from clearhead.fields import load_config
 
@@ -76,7 +76,7 @@ def conclude(trained: "Run", as_json: bool) -> int:
     last = trained.directory.read_events()[-1]
     if last["reason"] == "interrupted":
         print(f"go on with: clearhead resume {trained.path}", file=sys.stderr)
-        return INTERRUPTED
+        return 128 + signal.Signals[last["signal"] or "SIGINT"]
     ladder = trained.ladder()
     rung = ladder[trained.model.kind] if trained.model.kind != "bigram" else ladder.rungs[-1]
     if not as_json:

@@ -17,11 +17,15 @@ from torch import Tensor, nn
 
 from clearhead import registry
 from clearhead.errors import CheckpointError
-from clearhead.files import folder_atomic, sha256_file, storing
+from clearhead.files import check_room, folder_atomic, sha256_file, storing
 from clearhead.models.base import LanguageModel
 from clearhead.runs.directory import RunDirectory
 
 MODEL, OPTIMIZER, STATE, MANIFEST = "model.safetensors", "optimizer.safetensors", "state.json", "manifest.json"
+FILES = (MODEL, OPTIMIZER, STATE)
+"""What the manifest of a checkpoint vouches for."""
+BESIDE_TENSORS = 1 << 18
+"""Bytes of a checkpoint that are not tensors, generously: names, numbers, hashes."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,57 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensor
         raise CheckpointError(f"optimizer state for unknown weights: {', '.join(sorted(remaining)[:3])}")
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """All that a checkpoint will hold, as it was at one moment."""
+
+    step: int
+    described: dict[str, Any]
+    """Kind and configuration of the model."""
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    state: dict[str, Any]
+
+    @property
+    def size(self) -> int:
+        """Bytes of its tensors."""
+        return sum(tensor.nbytes for tensor in (*self.weights.values(), *self.optimizer.values()))
+
+
+def snapshot(
+    step: int,
+    model: LanguageModel,
+    *,
+    state: dict[str, Any],
+    optimizer: dict[str, Tensor] | None = None,
+    copy: bool = False,
+) -> Snapshot:
+    """What `write_snapshot` writes. With `copy` the model may be trained on meanwhile."""
+    weights, moments = (
+        {name: _held(tensor, copy) for name, tensor in tensors.items()}
+        for tensors in (model.state_dict(), optimizer or {})
+    )
+    return Snapshot(step, {"kind": model.kind, "config": model.to_config()}, weights, moments, state)
+
+
+def _held(tensor: Tensor, copy: bool) -> Tensor:
+    """A tensor as safetensors takes it: on the CPU, in one piece."""
+    held = tensor.detach().cpu().contiguous()
+    return held.clone() if copy and held.data_ptr() == tensor.data_ptr() else held
+
+
+def write_snapshot(path: Path, taken: Snapshot) -> None:
+    """Write a checkpoint's folder; it appears whole or not at all. StorageError when the disk refuses or is full."""
+    check_room(path, taken.size + BESIDE_TENSORS)
+    with folder_atomic(path) as aside:
+        save_file(taken.weights, aside / MODEL)
+        save_file(taken.optimizer, aside / OPTIMIZER)
+        document = {"step": taken.step, "model": taken.described, "trainer": taken.state}
+        (aside / STATE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        digests = {name: sha256_file(aside / name) for name in FILES}
+        (aside / MANIFEST).write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
+
+
 def save_checkpoint(
     run: RunDirectory,
     step: int,
@@ -69,31 +124,23 @@ def save_checkpoint(
     optimizer: dict[str, Tensor] | None = None,
 ) -> Path:
     """Write checkpoint `step` and point `latest` to it. StorageError when the disk refuses; old ones remain."""
-    _write(run.checkpoint(step), step, model, state, optimizer or {})
+    write_snapshot(run.checkpoint(step), snapshot(step, model, state=state, optimizer=optimizer))
     run.point("latest", step)
     return run.checkpoint(step)
 
 
 def save_mixture(run: RunDirectory, step: int, model: LanguageModel, *, state: dict[str, Any]) -> Path:
     """Write the whole mixture beside the checkpoints, with the step of its GPT; StorageError when the disk refuses."""
-    _write(run.mixture, step, model, state, {})
+    drop_mixture(run)
+    write_snapshot(run.mixture, snapshot(step, model, state=state))
     return run.mixture
 
 
-def _write(path: Path, step: int, model: LanguageModel, state: dict[str, Any], optimizer: dict[str, Tensor]) -> None:
-    if path.exists():
-        shutil.rmtree(path)
-    with folder_atomic(path) as aside:
-        save_file(_plain(model.state_dict()), aside / MODEL)
-        save_file(_plain(optimizer), aside / OPTIMIZER)
-        document = {"step": step, "model": {"kind": model.kind, "config": model.to_config()}, "trainer": state}
-        (aside / STATE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        digests = {name: sha256_file(aside / name) for name in (MODEL, OPTIMIZER, STATE)}
-        (aside / MANIFEST).write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
-
-
-def _plain(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+def drop_mixture(run: RunDirectory) -> None:
+    """Delete the mixture, which will be fitted anew."""
+    with storing(run.mixture):
+        if run.mixture.exists():
+            shutil.rmtree(run.mixture)
 
 
 def load_checkpoint(run: RunDirectory, step: int) -> Checkpoint:
@@ -112,7 +159,7 @@ def load_mixture(run: RunDirectory) -> Checkpoint | None:
 def _read(path: Path) -> Checkpoint:
     try:
         digests = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        for name in (MODEL, OPTIMIZER, STATE):
+        for name in FILES:
             if sha256_file(path / name) != digests[name]:
                 raise CheckpointError(f"{path / name} is damaged: its SHA-256 is not the manifest's")
         document = json.loads((path / STATE).read_text(encoding="utf-8"))
@@ -130,9 +177,22 @@ def newest_checkpoint(run: RunDirectory) -> tuple[Checkpoint, list[str]]:
         try:
             return load_checkpoint(run, step), passed_over
         except CheckpointError as error:
-            passed_over.append(f"{error}; using an older one")
+            passed_over.append(f"{error}; passed over for an older one")
     why = f": {passed_over[0]}" if passed_over else ""
     raise CheckpointError(f"run {run.path} has no checkpoint to load{why}; train it again")
+
+
+def checkpoint_to_resume(run: RunDirectory) -> tuple[Checkpoint, list[str]]:
+    """The newest whole checkpoint; broken ones are moved out of the way, kept, and named in a line each.
+
+    Only for who holds the run's lock.
+    """
+    checkpoint, passed_over = newest_checkpoint(run)
+    with storing(run.checkpoints):
+        for step in run.steps():
+            if step > checkpoint.step:
+                run.set_aside(step)
+    return checkpoint, passed_over
 
 
 def best_checkpoint(run: RunDirectory) -> Checkpoint:

@@ -14,6 +14,11 @@ from clearhead.fields import load_config
 from clearhead.files import flush, folder_atomic, sha256_file, storing, write_atomic
 from clearhead.tokenizers.base import Tokenizer, load_tokenizer, save_tokenizer
 
+FIXED = ("config.toml", "tokenizer.json", "corpus.json", "environment.json")
+"""What the manifest vouches for from the beginning: it does not change while a run trains."""
+POINTERS = ("best", "latest")
+"""Files that name a checkpoint."""
+
 
 @dataclass(frozen=True)
 class RunDirectory:
@@ -53,8 +58,18 @@ class RunDirectory:
 
     @property
     def manifest_file(self) -> Path:
-        """SHA-256 of the files outside checkpoints that never change."""
+        """SHA-256 of the files outside checkpoints: of those that never change, and once sealed of all."""
         return self.path / "manifest.json"
+
+    @property
+    def tensorboard(self) -> Path:
+        """The folder of TensorBoard's files."""
+        return self.path / "tensorboard"
+
+    @property
+    def tokens(self) -> Path:
+        """The folder of token ids, in a run that was imported with them."""
+        return self.path / "tokens"
 
     @property
     def checkpoints(self) -> Path:
@@ -70,6 +85,18 @@ class RunDirectory:
         """The folder of the mixture that a run of `--model mixture` ends with."""
         return self.checkpoints / "mixture"
 
+    @property
+    def lock_file(self) -> Path:
+        """Held by the process that trains the run."""
+        return self.path / ".lock"
+
+    def set_aside(self, step: int) -> None:
+        """Keep a broken checkpoint under another name, where nothing takes it for one."""
+        number = 1
+        while (aside := self.checkpoints / f"step-{step}.broken{'' if number == 1 else f'-{number}'}").exists():
+            number += 1
+        self.checkpoint(step).rename(aside)
+
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, ascending."""
         found = (re.fullmatch(r"step-(\d+)", p.name) for p in self.checkpoints.glob("step-*"))
@@ -83,9 +110,14 @@ class RunDirectory:
             return None
         return int(match[1]) if match else None
 
+    def unpoint(self, which: str) -> None:
+        """Let `best` or `latest` point nowhere."""
+        with storing(self.path / which):
+            (self.path / which).unlink(missing_ok=True)
+
     def point(self, which: str, step: int) -> None:
         """Let `best` or `latest` point to a step. A small file, for Windows has no links for everyone."""
-        write_atomic(self.path / which, f"step-{step}\n")
+        write_atomic(self.path / which, _pointing(step))
 
     def read_config(self) -> RunConfig:
         """The effective configuration of the run."""
@@ -98,7 +130,7 @@ class RunDirectory:
 
     def read_corpus(self) -> dict[str, Any]:
         """The corpus's name, arguments, paths and fingerprints; CheckpointError when the file is broken."""
-        return _read_json(self.corpus_file)
+        return read_json(self.corpus_file)
 
     def read_events(self) -> list[dict[str, Any]]:
         """All events so far; a last line cut short by a crash is left out."""
@@ -120,22 +152,76 @@ class RunDirectory:
 
     def replace_config(self, config: RunConfig) -> None:
         """Put another effective configuration in. Whenever this is cut short, the manifest knows what lies there."""
-        digests, text = _read_json(self.manifest_file), config.to_toml()
+        digests, text = read_json(self.manifest_file), config.to_toml()
         before, after = digests[self.config_file.name], hashlib.sha256(text.encode()).hexdigest()
-        write_atomic(self.manifest_file, _json({**digests, self.config_file.name: [before, after]}))
+        write_atomic(self.manifest_file, to_json({**digests, self.config_file.name: [before, after]}))
         write_atomic(self.config_file, text)
-        write_atomic(self.manifest_file, _json({**digests, self.config_file.name: after}))
+        write_atomic(self.manifest_file, to_json({**digests, self.config_file.name: after}))
+
+    def read_manifest(self) -> dict[str, Any]:
+        """SHA-256 by name from the run's folder, with slashes; of `config.toml` two while it is being replaced."""
+        return read_json(self.manifest_file)
+
+    def loose_files(self) -> dict[str, Path]:
+        """The files that a sealed manifest vouches for, by name from the run's folder, with slashes.
+
+        All but the manifest, the checkpoints (which have their own) and what is hidden: the lock, half-written files.
+        """
+        found: dict[str, Path] = {}
+        for entry in sorted(self.path.iterdir()):
+            if entry not in (self.manifest_file, self.checkpoints):
+                for file in sorted(entry.rglob("*")) if entry.is_dir() else [entry]:
+                    name = file.relative_to(self.path).as_posix()
+                    if file.is_file() and not any(part.startswith(".") for part in name.split("/")):
+                        found[name] = file
+        return found
+
+    def seal(self) -> None:
+        """Let the manifest vouch for every loose file: training has ended. What it knows already stays as it is."""
+        with storing(self.manifest_file):
+            digests = self.read_manifest()
+            for name, file in self.loose_files().items():
+                if name not in digests:
+                    flush(file)  # a power cut must not leave a manifest of bytes that never reached the disk
+                    digests[name] = sha256_file(file)
+                elif isinstance(digests[name], list):
+                    digests[name] = next((d for d in digests[name] if d == sha256_file(file)), digests[name])
+        write_atomic(self.manifest_file, to_json(digests))
+
+    def unseal(self) -> None:
+        """Take the files that training changes out of the manifest again."""
+        digests = self.read_manifest()
+        kept = {name: digest for name, digest in digests.items() if name in FIXED}
+        if kept != digests:
+            write_atomic(self.manifest_file, to_json(kept))
 
     def verify(self) -> None:
-        """CheckpointError when a file outside checkpoints is not the one that was written."""
-        for name, digest in _read_json(self.manifest_file).items():
-            file, digests = self.path / name, digest if isinstance(digest, list) else [digest]
-            if not file.is_file() or sha256_file(file) not in digests:
+        """CheckpointError when a file that loading goes by is not the one that was written.
+
+        These are the fixed files, and of a sealed run the pointers, which decide what is loaded: a few small files.
+        Events and TensorBoard's files may be long and decide nothing; `verify_run` reads them too.
+        """
+        digests = self.read_manifest()
+        for name in (*FIXED, *(pointer for pointer in POINTERS if pointer in digests)):
+            file, digest = self.path / name, digests.get(name)
+            if not file.is_file() or sha256_file(file) not in (digest if isinstance(digest, list) else [digest]):
                 state = "has changed since the run was made" if file.exists() else "is missing"
-                raise CheckpointError(f"{file} {state}; restore it from a copy, or train again")
+                raise CheckpointError(f"{file} {state}; {self._remedy(digest)}")
+
+    def _remedy(self, digest: object) -> str:
+        """What to do about a changed file: what a pointer held can be found out from its digest."""
+        for step in self.steps():
+            if hashlib.sha256(_pointing(step).encode()).hexdigest() == digest:
+                return f"it held {_pointing(step).strip()}: write that into it"
+        return "restore it from a copy, or train again"
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _pointing(step: int) -> str:
+    return f"step-{step}\n"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; CheckpointError when there is none."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -160,25 +246,26 @@ def create_run(
     """
     with storing(out):
         out.mkdir(parents=True, exist_ok=True)
-    path = _free_name(out, name)
+    path = free_name(out, name)
     with folder_atomic(path) as aside:
         draft = RunDirectory(aside)
         draft.config_file.write_text(config.to_toml(), encoding="utf-8")
         save_tokenizer(tokenizer, draft.tokenizer_file)
-        draft.corpus_file.write_text(_json(corpus), encoding="utf-8")
-        draft.environment_file.write_text(_json(environment), encoding="utf-8")
-        files = (draft.config_file, draft.tokenizer_file, draft.corpus_file, draft.environment_file)
-        draft.manifest_file.write_text(_json({f.name: sha256_file(f) for f in files}), encoding="utf-8")
+        draft.corpus_file.write_text(to_json(corpus), encoding="utf-8")
+        draft.environment_file.write_text(to_json(environment), encoding="utf-8")
+        draft.manifest_file.write_text(to_json({n: sha256_file(draft.path / n) for n in FIXED}), encoding="utf-8")
         draft.checkpoints.mkdir()
         flush(draft.checkpoints)
     return RunDirectory(path)
 
 
-def _json(values: dict[str, Any]) -> str:
+def to_json(values: dict[str, Any]) -> str:
+    """A JSON object as every record of a run is written."""
     return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
 
 
-def _free_name(out: Path, name: str) -> Path:
+def free_name(out: Path, name: str) -> Path:
+    """The first path that does not exist: `name`, `name-2`, ..."""
     number = 1
     while (path := out / (name if number == 1 else f"{name}-{number}")).exists():
         number += 1

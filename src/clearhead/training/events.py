@@ -17,9 +17,10 @@ class Event:
 
 @dataclass(frozen=True)
 class Started(Event):
-    """Training begins, or goes on after a resume."""
+    """Training begins, or goes on after a resume (the event file keeps the first)."""
 
     run: str
+    """The run's name."""
     model: str
     parameters: int
     max_iters: int
@@ -91,7 +92,7 @@ class Sampled(Event):
 
 @dataclass(frozen=True)
 class Saved(Event):
-    """A checkpoint lies on the disk."""
+    """Checkpoint `step` lies on the disk; told when the next one is due, or at the end."""
 
     path: str
 
@@ -102,3 +103,12 @@ class Finished(Event):
 
     reason: str
     seconds: float
+    signal: str | None = None
+    """The name of the signal that interrupted, as SIGTERM; None where none did."""
+
+
+@dataclass(frozen=True)
+class Failed(Event):
+    """Training could not go on; the newest checkpoint is whole."""
+
+    message: str

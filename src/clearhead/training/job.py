@@ -1,12 +1,10 @@
 """From a configuration, or from a run, to a job: all that is prepared before the first step."""
 
-import json
 import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,7 +16,7 @@ from clearhead.data.tokens import TokenDataset
 from clearhead.errors import CheckpointError, ConfigError, CorpusError
 from clearhead.evaluation.ladder import Rung, counted_order, counted_rungs, fit_ngram, losses_by_rung
 from clearhead.evaluation.mixing import MixtureFit, fit_mixture, has_dev
-from clearhead.files import write_atomic
+from clearhead.files import sweep
 from clearhead.initialise import default_name, initialise
 from clearhead.models.base import LanguageModel
 from clearhead.models.gpt import GPTLanguageModel
@@ -26,19 +24,22 @@ from clearhead.models.mixture import MixtureLanguageModel
 from clearhead.models.ngram import NgramLanguageModel
 from clearhead.runs.checkpoint import (
     best_checkpoint,
+    checkpoint_to_resume,
+    drop_mixture,
     final_checkpoint,
     load_mixture,
-    newest_checkpoint,
     save_checkpoint,
     save_mixture,
 )
 from clearhead.runs.corpus import corpus_record, open_data
 from clearhead.runs.directory import RunDirectory, create_run
+from clearhead.runs.lock import RunLock
 from clearhead.runtime import Runtime, choose_runtime, environment
 from clearhead.tokenizers.base import Tokenizer
 from clearhead.training.budget import Budget
 from clearhead.training.events import Event, Finished, Notice, Saved
 from clearhead.training.planner import Planner
+from clearhead.training.resuming import check_fits, extend, rewind
 from clearhead.training.trainer import Trainer
 
 
@@ -51,6 +52,17 @@ class Job:
     """None for a counted model, which was fitted whole."""
     rungs: list[Rung]
     notices: list[str] = field(default_factory=list)
+    lock: RunLock | None = None
+    """Held as long as the run is written to; see `release`."""
+
+    def release(self) -> None:
+        """Let others write into the run, once what is being written lies on the disk."""
+        try:
+            if self.trainer is not None:
+                self.trainer.saver.writer.wait()
+        finally:
+            if self.lock is not None:
+                self.lock.release()
 
     def events(self) -> Iterator[Event]:
         """The events of training, notices first."""
@@ -141,32 +153,57 @@ def new_job(
         corpus=record,
         environment=environment(),
     )
+    lock = RunLock(run.lock_file)
     if isinstance(model, NgramLanguageModel):
         save_checkpoint(run, 0, model, state={})
-        return Job(run, None, rungs, notices)
+        return Job(run, None, rungs, notices, lock)
     trainer = Trainer(config, model, tokenizer, data, run, runtime, losses_by_rung(rungs), budget=budget)
-    return Job(run, trainer, rungs, [*notices, *shrunk])
+    return Job(run, trainer, rungs, [*notices, *shrunk], lock)
 
 
-def resume_job(run: RunDirectory) -> Job:
-    """A run as it was at its newest whole checkpoint. Events after it are taken back; they will come again."""
+def resume_job(run: RunDirectory, max_iters: int | None = None) -> Job:
+    """A run as it was at its newest whole checkpoint. Events after it are taken back; they will come again.
+
+    With `max_iters` it goes on to that step, also where it was complete. CheckpointError where there is nothing to
+    go on from or to, where another process trains the run, and where files of it have changed.
+    """
+    lock = RunLock(run.lock_file)
+    try:
+        return _resumed(run, max_iters, lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _resumed(run: RunDirectory, max_iters: int | None, lock: RunLock) -> Job:
     run.verify()
     config, tokenizer = run.read_config(), run.read_tokenizer()
     if config.model == "ngram":
         raise CheckpointError(f"run {run.name} is a counted model: it is complete, there is nothing to resume")
-    checkpoint, passed_over = newest_checkpoint(run)
-    if checkpoint.step >= config.train.max_iters and (config.model != "mixture" or _is_mixed(run)):
+    sweep(run.path)
+    sweep(run.checkpoints)
+    checkpoint, notices = checkpoint_to_resume(run)
+    check_fits(checkpoint, config, tokenizer, run)
+    if max_iters is not None:
+        config, extended = extend(config, checkpoint, max_iters)
+        notices.append(extended)
+    elif checkpoint.step >= config.train.max_iters and (config.model != "mixture" or _is_mixed(run)):
         raise CheckpointError(
             f"run {run.name} is complete at step {checkpoint.step}; "
-            f"to train its weights further: clearhead train --init_from {run.path}"
+            f"to go on: clearhead resume {run.path} --max_iters {2 * checkpoint.step}"
         )
     data = open_data(run, tokenizer)
     rungs = list(counted_rungs(data, tokenizer))
-    runtime = choose_runtime(config.train)
-    trainer = Trainer(config, checkpoint.model, tokenizer, data, run, runtime, losses_by_rung(rungs))
+    run.unseal()
+    if max_iters is not None:
+        run.replace_config(config)
+        drop_mixture(run)
+    trainer = Trainer(
+        config, checkpoint.model, tokenizer, data, run, choose_runtime(config.train), losses_by_rung(rungs)
+    )
     trainer.restore(checkpoint)
-    _take_back_events(run, checkpoint.step, trainer.progress.evaluated_at)
-    return Job(run, trainer, rungs, passed_over)
+    rewind(run, trainer.progress)
+    return Job(run, trainer, rungs, notices, lock)
 
 
 def _is_mixed(run: RunDirectory) -> bool:
@@ -231,17 +268,6 @@ def _fit_block(config: RunConfig, data: TokenDataset) -> tuple[RunConfig, list[s
         return config, []
     notice = f"block_size={asked} is more than this text of {len(data.ids('train'))} tokens can fill; using {fits}"
     return replace(config, train=replace(config.train, block_size=fits)), [notice]
-
-
-def _take_back_events(run: RunDirectory, step: int, evaluated_at: int) -> None:
-    """Leave in the event file what happened up to a checkpoint."""
-
-    def happened(event: dict[str, Any]) -> bool:
-        late = event["event"] in ("evaluated", "sampled") and event["step"] > evaluated_at
-        return event["step"] <= step and not late and event["event"] != "finished"
-
-    kept = [json.dumps(event, ensure_ascii=False) + "\n" for event in run.read_events() if happened(event)]
-    write_atomic(run.events_file, "".join(kept))
 
 
 def _check_name(name: str | None) -> None:

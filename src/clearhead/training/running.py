@@ -1,51 +1,84 @@
-"""A job's training, watched: every event to its readers, Ctrl-C to a saved stop."""
+"""A job's training, watched: every event to its readers, a signal to a saved stop."""
 
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 
-from clearhead.training.events import Finished
+from clearhead.errors import ClearheadError, StorageError
+from clearhead.training.events import Event, Failed, Finished
 from clearhead.training.job import Job
 from clearhead.training.sinks import EventFile, Sink, TensorBoard
-from clearhead.training.trainer import Trainer
+
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""What asks a run to end. Windows has no SIGHUP."""
 
 
 def run_job(job: Job, sinks: Sequence[Sink] = ()) -> Finished:
     """Train to the end, every event going to the event file, to TensorBoard where it is, and to `sinks`.
 
-    Ctrl-C saves after the step that is being made; a second one leaves at once.
+    A signal saves after the step that is being made, and its name stands in the last event; a second one leaves at
+    once. Then, or where training fails, the newest checkpoint is whole.
     """
-    readers: list[Sink] = [EventFile(job.run.events_file), *sinks]
-    if TensorBoard.available():
-        readers.append(TensorBoard(job.run.path / "tensorboard"))
-    finished = None
     try:
-        with _interruptible(job.trainer):
-            for event in job.events():
-                for sink in readers:
-                    sink.handle(event)
-                finished = event
+        finished = _watched(job, sinks)
+        job.run.seal()
     finally:
-        for sink in readers:
-            sink.close()
-    assert isinstance(finished, Finished)
+        job.release()
     return finished
 
 
-@contextmanager
-def _interruptible(trainer: Trainer | None) -> Iterator[None]:
-    """Let the first Ctrl-C ask for a stop, the second interrupt at once. Only the main thread hears signals."""
-    if trainer is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def ask(*_: object) -> None:
-        trainer.request_stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    before = signal.signal(signal.SIGINT, ask)
+def _watched(job: Job, sinks: Sequence[Sink]) -> Finished:
+    step = job.trainer.progress.step if job.trainer else 0
+    readers: list[Sink] = [EventFile(job.run.events_file), *sinks]
+    if TensorBoard.available():
+        readers.append(TensorBoard(job.run.path / "tensorboard", step))
+    last: Event | None = None
     try:
-        yield
+        with _interruptible(job) as heard:
+            for event in job.events():
+                if isinstance(event, Finished) and event.reason == "interrupted" and heard:
+                    event = replace(event, signal=heard[0].name)
+                _tell(readers, event)
+                last, step = event, event.step
+    except ClearheadError as error:
+        with suppress(StorageError):  # a full disk may be why
+            _tell(readers, Failed(step, str(error)))
+        raise
     finally:
-        signal.signal(signal.SIGINT, before)
+        for sink in readers:
+            sink.close()
+    assert isinstance(last, Finished)
+    return last
+
+
+def _tell(readers: Sequence[Sink], event: Event) -> None:
+    for sink in readers:
+        sink.handle(event)
+
+
+@contextmanager
+def _interruptible(job: Job) -> Iterator[list[signal.Signals]]:
+    """Let the first signal ask the trainer for a stop, the second, or one when it makes no steps, leave at once.
+
+    Yields the signals heard. Only the main thread hears any.
+    """
+    heard: list[signal.Signals] = []
+    if job.trainer is None or threading.current_thread() is not threading.main_thread():
+        yield heard
+        return
+    trainer = job.trainer
+
+    def hear(number: int, _: object) -> None:
+        if heard or not trainer.interruptible:
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+        heard.append(signal.Signals(number))
+        trainer.request_stop()
+
+    before = {number: signal.signal(number, hear) for number in SIGNALS}
+    try:
+        yield heard
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

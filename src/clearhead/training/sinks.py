@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol, TextIO
@@ -30,13 +32,19 @@ class EventFile:
 
     def __init__(self, path: Path) -> None:
         with storing(path):
-            self.file = path.open("a", encoding="utf-8")
-        self.path, self.every = path, 1
+            self.file = path.open("a+", encoding="utf-8")
+            self.file.seek(0)
+            first = next((line for line in self.file if '"started"' in line), None)
+        self.path, self.begun = path, first is not None
+        # A run that goes on writes the same steps as before, even if its length was planned anew.
+        self.every = _every(json.loads(first)["max_iters"]) if first else 1
 
     def handle(self, event: Event) -> None:
         """Write one line, flushed so that a reader sees it at once."""
         if isinstance(event, Started):
-            self.every = -(-event.max_iters // MOST_STEP_LINES)
+            if self.begun:
+                return
+            self.every = _every(event.max_iters)
         if isinstance(event, Stepped) and event.step % self.every:
             return
         values = {key: None if _not_finite(value) else value for key, value in event.to_dict().items()}
@@ -45,8 +53,14 @@ class EventFile:
             self.file.flush()
 
     def close(self) -> None:
-        """Close the file."""
-        self.file.close()
+        """Close the file, on the disk."""
+        with storing(self.path):
+            os.fsync(self.file.fileno())
+            self.file.close()
+
+
+def _every(max_iters: int) -> int:
+    return -(-max_iters // MOST_STEP_LINES)
 
 
 def _not_finite(value: object) -> bool:
@@ -56,10 +70,10 @@ def _not_finite(value: object) -> bool:
 class TensorBoard:
     """Writes losses, learning rate and gradient norm for TensorBoard (the extra `tensorboard`)."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, step: int = 0) -> None:
         from torch.utils.tensorboard.writer import SummaryWriter
 
-        self.writer = SummaryWriter(str(path))
+        self.writer = SummaryWriter(str(path), purge_step=step or None)  # what came later comes again
 
     @staticmethod
     def available() -> bool:

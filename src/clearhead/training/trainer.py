@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,43 +14,28 @@ from torch.nn.utils import clip_grad_norm_
 from clearhead import registry
 from clearhead.config import RunConfig, SamplingConfig
 from clearhead.data.tokens import TokenDataset
-from clearhead.errors import DivergenceError
+from clearhead.errors import DivergenceError, OutOfMemoryError
 from clearhead.evaluation.loss import estimate_loss, split_loss
 from clearhead.generation.text import stream_text
 from clearhead.initialise import expected_first_loss
 from clearhead.models.base import LanguageModel
 from clearhead.optim.schedules import schedule
-from clearhead.runs.checkpoint import (
-    Checkpoint,
-    optimizer_tensors,
-    prune,
-    restore_optimizer,
-    save_checkpoint,
-)
+from clearhead.runs.checkpoint import Checkpoint, restore_optimizer
 from clearhead.runs.directory import RunDirectory
-from clearhead.runtime import Runtime, keep_memory, release_memory, stream_seed
+from clearhead.runs.writer import CheckpointWriter
+from clearhead.runtime import Runtime, keep_memory, memory_bounded, release_memory, stream_seed
 from clearhead.tokenizers.base import Tokenizer
 from clearhead.training.budget import Budget
-from clearhead.training.events import Evaluated, Event, Finished, Notice, Replanned, Sampled, Saved, Started, Stepped
-from clearhead.training.parallel import micro_batches, prepare_forward
+from clearhead.training.events import Evaluated, Event, Finished, Notice, Replanned, Sampled, Started, Stepped
+from clearhead.training.feed import Feed
+from clearhead.training.parallel import Forward, compile_forward, micro_batches, wants_compile
+from clearhead.training.progress import Progress, Saver
 
 DEV_TOKENS = 1 << 16
 """Dev tokens looked at in each evaluation, at most."""
 SAMPLE_TOKENS = 120
 A_TRIFLE = 1e-3
 """Nats: less than this below a rung is not below it."""
-
-
-@dataclass
-class Progress:
-    """All that a trainer knows beyond weights and moments: what a checkpoint keeps of it."""
-
-    step: int = 0
-    evaluated_at: int = -1
-    best_dev: float = math.inf
-    evaluations_without_gain: int = 0
-    seconds: float = 0.0
-    """Training time of earlier processes."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +59,6 @@ class Trainer:
     runtime: Runtime
     rungs: dict[str, float] = field(default_factory=dict)
     """Validation loss by counted rung, in nats per token."""
-    progress: Progress = field(default_factory=Progress)
     budget: Budget | None = None
     """The time that the steps were planned for."""
 
@@ -84,14 +69,20 @@ class Trainer:
         self.data.place(self.runtime.device, self.runtime.room)
         self.optimizer = registry.resolve("optimizers", self.train.optimizer)(self.model, self.train)
         self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.stop_requested = False
+        self.feed = Feed(self.data, self.train, self.runtime)
+        self.saver = Saver(CheckpointWriter(self.run, self.train.keep), self.model, self.optimizer)
+        self.progress = Progress(micro_batches=self.train.accumulation, threads=self.runtime.threads)
+        self.interruptible = self.stop_requested = False
         self._unread: deque[Made] = deque()
+        self._forward: Forward = self.model
         self._begun = time.perf_counter()
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from a checkpoint, whose model must be `self.model`."""
+        """Go on from a checkpoint, whose model must be `self.model`: as many threads, the same parts of a batch."""
         restore_optimizer(self.optimizer, self.model, checkpoint.optimizer)
-        self.progress = Progress(**checkpoint.state)
+        self.progress = Progress.of(checkpoint.state)
+        self.saver.saved = checkpoint.step
+        self.runtime.use_threads(self.progress.threads)
 
     def request_stop(self) -> None:
         """Save and finish after the step that is being made."""
@@ -100,54 +91,116 @@ class Trainer:
     def events(self) -> Iterator[Event]:
         """Train to `max_iters`, to the end of patience or until a stop is asked for."""
         self._begun = time.perf_counter()
+        self.interruptible = True
         progress = self.progress
         yield self._started()
-        self._forward, trouble = prepare_forward(self.model, self.train, self.runtime, self._probe())
-        if trouble:
-            yield Notice(progress.step, trouble)
+        yield from self._prepare()
         while True:
-            reason = "interrupted" if self.stop_requested else self._ended()
-            if not self.stop_requested and progress.evaluated_at != progress.step and self._evaluation_due():
+            reason = self._ended()
+            if reason != "interrupted" and progress.evaluated_at != progress.step and self._evaluation_due():
                 yield from self._evaluate()
                 reason = self._ended()
-            if reason or progress.step % self.train.save_interval == 0:
-                yield from self._save()
+            yield from self._save_where_due(reason)
             if reason:
-                release_memory()
-                yield Finished(progress.step, reason, self._seconds())
-                return
-            self._unread.append(self.step())
-            yield from self._read(self.runtime.lag)
+                break
+            yield from self._advance()
             if self.budget is not None and progress.step == self.budget.replan_at:
                 yield from self._replan(self.budget)
+        if reason != "interrupted":
+            yield from self.saver.settle(progress)
+        self.saver.writer.wait()
+        self.interruptible = False
+        release_memory()
+        yield Finished(progress.step, reason, self._seconds())
 
     def step(self) -> Made:
-        """One update: batch, forward, backward, clip, update.
+        """One update: batch, forward, backward, clip, update. See `gradients` and `update` for what can go wrong."""
+        return self.update(self.gradients())
 
-        DivergenceError where the loss or the gradient is not finite: before the update, or where figures lag
-        when they are read, which is before anything is saved.
+    def gradients(self) -> Tensor:
+        """The loss () of this step's batch, and its gradients in the weights.
+
+        OutOfMemoryError where the parts of the batch are still too large.
+        """
+        progress, train = self.progress, self.train
+        loss = torch.zeros((), device=self.runtime.device, dtype=self.runtime.dtype)
+        with memory_bounded(self._advice):
+            for micro, (x, y, share) in enumerate(
+                micro_batches(*self.feed.training(progress.step), progress.micro_batches)
+            ):
+                if train.dropout:
+                    torch.manual_seed(stream_seed(train.seed, "dropout", progress.step, micro, 0))
+                with self.runtime.autocast():
+                    _, micro_loss = self._forward(x, y)
+                assert micro_loss is not None
+                (micro_loss * share).backward()
+                loss += micro_loss.detach() * share
+        return loss
+
+    def update(self, loss: Tensor) -> Made:
+        """Clip the gradients and move the weights.
+
+        DivergenceError where the loss or the gradient is not finite: before the update, or where figures lag when
+        they are read, which is before anything is saved.
         """
         step, train = self.progress.step, self.train
         factor = schedule(step, train)
         for group, base_rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = factor * base_rate
-        loss = torch.zeros((), device=self.runtime.device, dtype=self.runtime.dtype)
-        for micro, (x, y) in enumerate(micro_batches(*self._training_batch(), train.accumulation)):
-            if train.dropout:
-                torch.manual_seed(stream_seed(train.seed, "dropout", step, micro, 0))
-            with self.runtime.autocast():
-                _, micro_loss = self._forward(x, y)
-            assert micro_loss is not None
-            (micro_loss / train.accumulation).backward()
-            loss += micro_loss.detach() / train.accumulation
         norm = clip_grad_norm_(self.model.parameters(), train.grad_clip or math.inf)
         made = Made(step + 1, factor * train.learning_rate, self.runtime.fetch(torch.stack([loss, norm])))
         if not self.runtime.lag:
             self._check_finite(made)
-        self.optimizer.step()
+        with memory_bounded(self._advice):
+            self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.progress.step += 1
         return made
+
+    def _prepare(self) -> Iterator[Event]:
+        """Compile, where that was decided or is decided now."""
+        progress = self.progress
+        if progress.compiled is None:
+            progress.compiled = wants_compile(self.train, self.runtime)
+        if progress.compiled:
+            x, y = self.feed.batch("train", 0)
+            part_x, part_y, _ = next(micro_batches(x, y, progress.micro_batches))
+            self._forward, trouble = compile_forward(self.model, self.runtime, (part_x, part_y))
+            if trouble:
+                progress.compiled = False
+                yield Notice(progress.step, trouble)
+
+    def _advance(self) -> Iterator[Event]:
+        """One step, or none where memory ran out: then the next try takes a batch in smaller parts."""
+        try:
+            loss = self.gradients()
+        except OutOfMemoryError:
+            self.optimizer.zero_grad(set_to_none=True)
+            self.runtime.hand_back()
+            if self.progress.micro_batches >= self.train.batch_size:
+                raise
+            yield self._halve_parts()
+            return
+        self._unread.append(self.update(loss))
+        yield from self._read(self.runtime.lag)
+        self.saver.writer.check()
+
+    def _halve_parts(self) -> Notice:
+        progress, rows = self.progress, self.train.batch_size
+        before, progress.micro_batches = progress.micro_batches, min(rows, 2 * progress.micro_batches)
+        return Notice(
+            progress.step,
+            f"out of memory with {math.ceil(rows / before)} rows at a time: from now on "
+            f"{math.ceil(rows / progress.micro_batches)} at a time, with the same tokens per step",
+        )
+
+    def _advice(self) -> str:
+        return f"{self._kept()}; try a smaller --block_size or --n_embd, and look with: clearhead doctor --run"
+
+    def _kept(self) -> str:
+        """What of the run surely lies on the disk."""
+        saved = self.run.pointer("latest")
+        return f"the last good step is {saved}" if saved is not None else "nothing was saved yet"
 
     def _read(self, leave: int = 0) -> Iterator[Stepped]:
         """What was made, in order, but for the last few."""
@@ -162,43 +215,13 @@ class Trainer:
         if math.isfinite(loss) and math.isfinite(norm):
             return figures
         self.optimizer.zero_grad(set_to_none=True)
+        self.saver.writer.wait()
         what = f"loss {loss}" if not math.isfinite(loss) else f"gradient norm {norm}"
-        saved = self.run.pointer("latest")
         when = "a save" if self.runtime.lag else "the update"
-        good = f"the last good step is {saved}" if saved is not None else "nothing was saved yet"
         raise DivergenceError(
-            f"{what} at step {made.step - 1}: stopped before {when}, {good}; "
+            f"{what} at step {made.step - 1}: stopped before {when}, {self._kept()}; "
             f"try --learning_rate {self.train.learning_rate / 3:.2g}"
         )
-
-    @property
-    def _dev_begins(self) -> int:
-        """The step from which dev is learned from, when there is enough of it to fill a row; else the end."""
-        fills = len(self.data.ids("dev")) > self.train.block_size
-        return max(0, self.train.max_iters - self.train.dev_iters * fills)
-
-    def _training_batch(self) -> tuple[Tensor, Tensor]:
-        """x, y (B, T) of this step; near the end of a run half of the rows are from dev."""
-        x, y = self._batch("train", self.progress.step)
-        if self.progress.step < self._dev_begins:
-            return x, y
-        dev_x, dev_y = self._batch("dev", self.progress.step)
-        kept = self.train.batch_size - self.train.batch_size // 2
-        return torch.cat([x[:kept], dev_x[kept:]]), torch.cat([y[:kept], dev_y[kept:]])
-
-    def _batch(self, split: str, number: int, stream: str = "train") -> tuple[Tensor, Tensor]:
-        x, y = self.data.get_batch(
-            split,
-            number,
-            batch_size=self.train.batch_size,
-            block_size=min(self.train.block_size, len(self.data.ids(split)) - 1),
-            seed=self.train.seed,
-            stream=stream,
-        )
-        return x.to(self.runtime.device), y.to(self.runtime.device)
-
-    def _probe(self) -> tuple[Tensor, Tensor]:
-        return micro_batches(*self._batch("train", 0), self.train.accumulation)[0]
 
     def _replan(self, budget: Budget) -> Iterator[Event]:
         """Fit the steps that are left to the time that is left, now that their pace is known."""
@@ -208,6 +231,7 @@ class Trainer:
         if train.max_iters == before:
             return
         self.train, self.config = train, replace(self.config, train=train)
+        self.feed = replace(self.feed, train=train)
         self.run.replace_config(self.config)
         pace = f"{self._seconds() / step * 1e3:.0f} ms a step, evaluations included"
         message = f"planned anew: {train.max_iters:,} steps instead of {before:,} ({pace})"
@@ -215,10 +239,12 @@ class Trainer:
 
     def _evaluation_due(self) -> bool:
         step = self.progress.step
-        deciding = self.train.dev_iters > 0 and step == self._dev_begins
+        deciding = self.train.dev_iters > 0 and step == self.feed.dev_begins
         return step % self.train.eval_interval == 0 or deciding or self._ended() is not None
 
     def _ended(self) -> str | None:
+        if self.stop_requested:
+            return "interrupted"
         if self.progress.step >= self.train.max_iters:
             return "done"
         patience = self.train.patience
@@ -230,13 +256,13 @@ class Trainer:
         splits = [split for split in ("train", "val") if len(self.data.ids(split)) > 1]
         losses = estimate_loss(
             self.model,
-            lambda split, k: self._batch(split, k, stream="estimate"),
+            partial(self.feed.batch, stream="estimate"),
             self.train.eval_iters,
             splits,
             self.runtime,
         )
         dev = None
-        if len(self.data.ids("dev")) > 1 and progress.step <= self._dev_begins:
+        if len(self.data.ids("dev")) > 1 and progress.step <= self.feed.dev_begins:
             dev = split_loss(self.model, self.data, "dev", self.runtime, DEV_TOKENS).nats_per_token
         best = dev is not None and dev < progress.best_dev
         progress.evaluated_at = progress.step
@@ -249,25 +275,21 @@ class Trainer:
         sampling = SamplingConfig(max_new_tokens=SAMPLE_TOKENS, seed=self.train.seed)
         yield Sampled(progress.step, "".join(stream_text(self.model, self.tokenizer, "", sampling)))
         if best and progress.step:
-            yield from self._save()
-            self.run.point("best", progress.step)
+            progress.best_step = progress.step
+            yield from self.saver.save(progress, self._seconds(), scheduled=True)
 
-    def _save(self) -> Iterator[Event]:
-        yield from self._read()
-        progress = self.progress
-        untouched = not progress.step and not self.stop_requested
-        if untouched or self.run.pointer("latest") == progress.step:
+    def _save_where_due(self, reason: str | None) -> Iterator[Event]:
+        step = self.progress.step
+        if reason == "interrupted":
+            scheduled = False
+        elif reason or (step and step % self.train.save_interval == 0):
+            scheduled = True
+        elif self.saver.overdue(self.train.save_minutes):
+            scheduled = False
+        else:
             return
-        state = {**vars(progress), "seconds": self._seconds()}
-        path = save_checkpoint(
-            self.run,
-            progress.step,
-            self.model,
-            state=state,
-            optimizer=optimizer_tensors(self.optimizer, self.model),
-        )
-        prune(self.run, self.train.keep)
-        yield Saved(progress.step, path.name)
+        yield from self._read()
+        yield from self.saver.save(self.progress, self._seconds(), scheduled=scheduled)
 
     def _seconds(self) -> float:
         return self.progress.seconds + time.perf_counter() - self._begun
@@ -276,7 +298,7 @@ class Trainer:
         train_tokens = len(self.data.ids("train"))
         return Started(
             step=self.progress.step,
-            run=str(self.run.path),
+            run=self.run.name,
             model=self.model.kind,
             parameters=self.model.num_parameters(),
             max_iters=self.train.max_iters,

@@ -1,0 +1,49 @@
+"""Which tokens a step learns from.
+
+Shapes: B = batch_size rows, T = block_size positions.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from clearhead.config import TrainConfig
+from clearhead.data.tokens import TokenDataset
+from clearhead.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Feed:
+    """The batches of a run, each a pure function of its number."""
+
+    data: TokenDataset
+    train: TrainConfig
+    runtime: Runtime
+
+    @property
+    def dev_begins(self) -> int:
+        """The step from which dev is learned from, when there is enough of it to fill a row; else the end."""
+        fills = len(self.data.ids("dev")) > self.train.block_size
+        return max(0, self.train.max_iters - self.train.dev_iters * fills)
+
+    def training(self, step: int) -> tuple[Tensor, Tensor]:
+        """x, y (B, T) of a step, on the device; near the end of a run half of the rows are from dev."""
+        x, y = self.batch("train", step)
+        if step < self.dev_begins:
+            return x, y
+        dev_x, dev_y = self.batch("dev", step)
+        kept = self.train.batch_size - self.train.batch_size // 2
+        return torch.cat([x[:kept], dev_x[kept:]]), torch.cat([y[:kept], dev_y[kept:]])
+
+    def batch(self, split: str, number: int, stream: str = "train") -> tuple[Tensor, Tensor]:
+        """x, y of batch `number` of a split and a random stream, on the device; T is less where a split is short."""
+        x, y = self.data.get_batch(
+            split,
+            number,
+            batch_size=self.train.batch_size,
+            block_size=min(self.train.block_size, len(self.data.ids(split)) - 1),
+            seed=self.train.seed,
+            stream=stream,
+        )
+        return x.to(self.runtime.device), y.to(self.runtime.device)

@@ -1,0 +1,85 @@
+"""What a trainer knows beyond weights and moments, and when that is written down."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from clearhead.errors import CheckpointError
+from clearhead.models.base import LanguageModel
+from clearhead.runs.checkpoint import optimizer_tensors
+from clearhead.runs.writer import CheckpointWriter
+from clearhead.training.events import Saved
+
+
+@dataclass
+class Progress:
+    """The numbers that a checkpoint keeps of a trainer."""
+
+    step: int = 0
+    evaluated_at: int = -1
+    best_dev: float = math.inf
+    best_step: int | None = None
+    """The checkpoint that dev liked best."""
+    evaluations_without_gain: int = 0
+    seconds: float = 0.0
+    """Training time of earlier processes."""
+    micro_batches: int = 1
+    """Parts that a batch is computed in: `accumulation`, or more after memory ran out."""
+    threads: int = 1
+    """Of the CPU: sums are taken in their order."""
+    compiled: bool | None = None
+    """Whether the forward pass is compiled; None before that is decided."""
+    untold: int | None = None
+    """The save that no event has told yet."""
+
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> "Progress":
+        """The numbers of a checkpoint; CheckpointError when they are not these."""
+        try:
+            return cls(**state)
+        except TypeError as error:
+            raise CheckpointError(f"the checkpoint's state does not fit this version ({error}); train again") from None
+
+
+class Saver:
+    """Saves a run as it trains, and says so.
+
+    A save is told when it surely lies on the disk, at a moment that does not depend on how long that took: when the
+    next is due, and at the end. One that is not scheduled (an interruption's, the clock's) is not told. So the
+    events of a resumed run are those of a run that was never interrupted.
+    """
+
+    def __init__(self, writer: CheckpointWriter, model: LanguageModel, optimizer: torch.optim.Optimizer) -> None:
+        self.writer, self.model, self.optimizer = writer, model, optimizer
+        self.saved: int | None = None
+        """The step of the newest checkpoint, begun or written."""
+        self._clock = time.monotonic()
+
+    def overdue(self, minutes: float | None) -> bool:
+        """Whether that many minutes have passed since the last save."""
+        return minutes is not None and time.monotonic() - self._clock >= 60 * minutes
+
+    def save(self, progress: Progress, seconds: float, *, scheduled: bool) -> Iterator[Saved]:
+        """Begin checkpoint `progress.step`, unless there is one."""
+        if scheduled and progress.untold != progress.step:
+            yield from self.settle(progress)
+            progress.untold = progress.step
+        if self.saved != progress.step:
+            moments = optimizer_tensors(self.optimizer, self.model)
+            state = {**vars(progress), "seconds": seconds}
+            self.writer.begin(progress.step, self.model, state=state, optimizer=moments, best=progress.best_step)
+            self.saved, self._clock = progress.step, time.monotonic()
+        elif progress.best_step == progress.step:  # an interruption saved it before it was evaluated
+            self.writer.wait()
+            self.writer.run.point("best", progress.step)
+
+    def settle(self, progress: Progress) -> Iterator[Saved]:
+        """Wait for what was begun, and tell what is untold."""
+        self.writer.wait()
+        if progress.untold is not None:
+            yield Saved(progress.untold, self.writer.run.checkpoint(progress.untold).name)
+            progress.untold = None
