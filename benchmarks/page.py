@@ -84,6 +84,13 @@ SECTIONS = {
         "mixture. nanoGPT and transformers learn from the dev slice too, ours does not; transformers' Trainer never "
         "evaluates, and its GPT-2 keeps its own activation and biases.",
     ),
+    "footprint": (
+        "Memory and disk foretold",
+        "python benchmarks/footprint.py --corpus FILE",
+        "What `clearhead doctor --run` says, beside the peak of the process and the files of the same "
+        "`clearhead train`: four steps, evaluations, checkpoints, ladder and mixture included. `ratio` is predicted "
+        "over measured.",
+    ),
     "sharing": (
         "Beside other programs",
         "python benchmarks/sharing.py",

@@ -14,6 +14,7 @@ from typing import Any
 
 import budgets
 import count_models
+import footprint
 import page
 import sharing
 import soak
@@ -112,6 +113,9 @@ class Bench:
 
     def time_to_loss(self) -> dict[str, Any]:
         return time_to_loss.measure(Path(self.corpus.argument), self.chosen.nanogpt, repeats=3)
+
+    def footprint(self) -> dict[str, Any]:
+        return {"runs": list(footprint.measure(self.corpus.argument))}
 
     def sharing(self) -> dict[str, Any]:
         return sharing.measure(4.0)

@@ -13,7 +13,7 @@ import pytest
 
 import clearhead
 from clearhead.cli.arguments import parse
-from clearhead.cli.main import VERBS
+from clearhead.cli.main import VERBS, module_of
 from clearhead.config import PRESET_INIT, PRESETS, Architecture, RunConfig, TrainConfig
 from clearhead.initialise import names_for
 from clearhead.training import events
@@ -91,7 +91,10 @@ def test_commands_parse(page: Path, words: list[str]) -> None:
     assert verb in VERBS
     if "--help" in argv:
         argv.remove("--help")
-    record = import_module(f"clearhead.cli.{verb}").Arguments
+    module = module_of(verb)
+    if argv and argv[0] in getattr(module, "ACTIONS", ()):
+        module, verb, argv = import_module(module.ACTIONS[argv[0]]), f"{verb} {argv[0]}", argv[1:]
+    record = module.Arguments
     parsed = parse(record, verb, argv, record())
     settings = getattr(parsed, "settings", RunConfig())
     assert settings.model in ("gpt", "bigram", "ngram", "mixture")

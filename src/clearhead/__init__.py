@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from clearhead.api import Run, compare, ladder, load, train
+    from clearhead.api import Run, compare, import_checkpoint, ladder, load, train
 
 __version__ = "0.1.0"
 
@@ -16,10 +16,11 @@ _PUBLIC = {
     "load": "clearhead.api",
     "ladder": "clearhead.api",
     "compare": "clearhead.api",
+    "import_checkpoint": "clearhead.api",
     "Run": "clearhead.api",
 }
 
-__all__ = ["Run", "__version__", "compare", "ladder", "load", "train"]
+__all__ = ["Run", "__version__", "compare", "import_checkpoint", "ladder", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -16,9 +16,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from clearhead.config import RunConfig, SamplingConfig
+from clearhead.config import DataConfig, RunConfig, SamplingConfig
 from clearhead.data.prepare import prepare
-from clearhead.data.tokens import TokenDataset
 from clearhead.evaluation.alignment import Scored
 from clearhead.evaluation.compare import Comparison, check_sides, compare_losses, named_runs
 from clearhead.evaluation.ladder import (
@@ -33,24 +32,27 @@ from clearhead.evaluation.ladder import (
 from clearhead.evaluation.loss import SplitLoss, split_loss, token_losses
 from clearhead.evaluation.memorisation import Memorisation, measure_memorisation
 from clearhead.evaluation.mixing import MixtureFit, has_dev, part_losses
+from clearhead.fields import update
 from clearhead.generation.text import generate_samples, stream_text
 from clearhead.models.base import LanguageModel
 from clearhead.models.gpt import GPTLanguageModel
 from clearhead.models.mixture import MixtureLanguageModel
+from clearhead.runs.agreement import check_model
 from clearhead.runs.checkpoint import final_checkpoint, load_mixture
-from clearhead.runs.corpus import open_data
 from clearhead.runs.directory import RunDirectory, find_run, is_run
 from clearhead.runtime import Runtime, choose_runtime
 from clearhead.tokenizers.base import Tokenizer
 from clearhead.training.budget import choose_budget
+from clearhead.training.importing import import_weights
 from clearhead.training.job import Job, config_from, mix, new_job, resume_job
 from clearhead.training.running import run_job
 from clearhead.training.sinks import Sink, console
+from clearhead.views import Inspectable
 
 RUNS = Path("runs")
 
 
-class Run:
+class Run(Inspectable):
     """A trained run: its model, tokenizer and text. Weights are those that dev liked best, or that
     learned from it last.
 
@@ -64,6 +66,7 @@ class Run:
         self.tokenizer: Tokenizer = directory.read_tokenizer()
         self.runtime: Runtime = choose_runtime(replace(self.config.train, device="auto"))
         checkpoint = load_mixture(directory) or final_checkpoint(directory)
+        check_model(directory, checkpoint, self.config, self.tokenizer)
         self.step = checkpoint.step
         self.model: LanguageModel = checkpoint.model.to(self.runtime.device).eval()
         self._state = checkpoint.state
@@ -73,11 +76,6 @@ class Run:
     def path(self) -> Path:
         """The run's folder."""
         return self.directory.path
-
-    @cached_property
-    def data(self) -> TokenDataset:
-        """The tokens of the run's text; CorpusError when the text has changed or is gone."""
-        return open_data(self.directory, self.tokenizer)
 
     def stream(self, prompt: str = "", *, row: int = 0, **settings: Any) -> Iterator[str]:
         """Sample number `row` as it is written, in pieces that never split a character.
@@ -113,7 +111,7 @@ class Run:
 
     @cached_property
     def _own_rungs(self) -> list[Rung]:
-        seconds = max((e["seconds"] for e in self.directory.read_events() if "seconds" in e), default=None)
+        seconds = max((e["seconds"] for e in self.directory.read_events() if e.get("seconds")), default=None)
         mixed = self._mixture()
         if mixed is None:
             note = f"order {self.model.context + 1}" if self.model.kind == "ngram" else f"step {self.step:,}"
@@ -196,6 +194,25 @@ def finish(job: Job, sinks: Sequence[Sink]) -> Run:
     """Train a job to its end and load what came of it."""
     run_job(job, sinks)
     return Run(job.run, job.rungs)
+
+
+def import_checkpoint(
+    checkpoint: str | os.PathLike[str],
+    text: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str] = RUNS,
+    name: str | None = None,
+    n_head: int | None = None,
+    **reading: Any,
+) -> Run:
+    """A checkpoint of nanoGPT, or of the lecture's gpt.py or bigram.py, as a run; `text` is what it was trained on.
+
+    `n_head` is for a nanoGPT state_dict without its model_args. `reading` are the flags of how a text is read: lines,
+    text_field, errors. CheckpointError where the file is no such checkpoint, or does not fit the text.
+    """
+    data = update(DataConfig(), reading)
+    imported = import_weights(Path(checkpoint), [os.fspath(text)], data=data, out=Path(out), name=name, n_head=n_head)
+    return Run(imported.run)
 
 
 def load(run: str | os.PathLike[str] | None = None, *, out: str | os.PathLike[str] = RUNS) -> Run:

@@ -146,7 +146,8 @@ class GPTConfig(Architecture):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive(self, "vocab_size", "block_size")
+        positive(self, "vocab_size")
+        between(self, "block_size", 1, 1 << 20)
         between(self, "dropout", 0.0, 0.95)
 
 

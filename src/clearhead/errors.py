@@ -29,6 +29,10 @@ class CheckpointError(ClearheadError):
     """A run or a checkpoint is missing, broken or does not fit."""
 
 
+class DamageWarning(UserWarning):
+    """Something broken was passed over, and something whole was used in its place."""
+
+
 class DivergenceError(ClearheadError):
     """The loss or a gradient is no longer finite; training stopped, and nothing of it is saved."""
 

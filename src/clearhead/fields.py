@@ -8,12 +8,18 @@ from typing import Any, get_args, get_type_hints
 
 from clearhead.errors import ConfigError, did_you_mean
 
+LARGEST = 2**63 - 1
+"""The largest whole number that TOML, and most of what counts with it, holds."""
+_MOST_TOML = 1 << 14
+"""Bytes of a configuration file, at most: ours have 2,000, and a dotted key takes tomllib time in its square."""
+
 
 def positive(section: object, *names: str) -> None:
-    """Refuse a field that is below 1."""
+    """Refuse a field that is below 1, or beyond all counting."""
     for name in names:
         if (value := getattr(section, name)) < 1:
             raise ConfigError(f"{name}={value} must be at least 1")
+        between(section, name, 1, LARGEST)
 
 
 def between(section: object, name: str, low: float, high: float) -> None:
@@ -27,16 +33,22 @@ def check_literals(section: object) -> None:
     for name, hint in get_type_hints(type(section)).items():
         choices = [str(choice) for choice in get_args(hint) if isinstance(choice, str)]
         value = getattr(section, name)
-        if choices and isinstance(value, str) and value not in choices:
-            raise ConfigError(f"{name}='{value}' is unknown: {did_you_mean(value, choices)}")
+        if choices and value not in choices:
+            raise ConfigError(f"{name}={value!r} is unknown: {did_you_mean(str(value), choices)}")
 
 
 def load_config(path: Path) -> dict[str, Any]:
     """The values of a TOML file, for `RunConfig.updated`; ConfigError when it cannot be read."""
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("not a file")  # a FIFO would be waited for, a device read without end
+        if path.stat().st_size > _MOST_TOML:
+            raise ValueError(f"more than {_MOST_TOML:,} bytes")
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is no readable TOML configuration: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:  # a number of 5,000 digits is a plain ValueError
+        raise ConfigError(
+            f"{str(path)!r} is no readable TOML configuration: {error}; give one like a run's config.toml"
+        ) from None
 
 
 def without_none(values: dict[str, Any]) -> dict[str, Any]:
@@ -68,6 +80,8 @@ def update(section: Any, values: Mapping[str, Any], where: str = "") -> Any:
 def _typed(value: Any, hint: Any, name: str) -> Any:
     """The value when it has the field's type (an int passes for a float); ConfigError otherwise."""
     kinds = {str if isinstance(choice, str) else choice for choice in get_args(hint) or (hint,)}
+    if type(value) is int and not -LARGEST <= value <= LARGEST:
+        raise ConfigError(f"{name} is a number of {value.bit_length()} bits; choose one below {LARGEST:g}")
     if float in kinds and type(value) is int:
         return float(value)
     if type(value) not in kinds:

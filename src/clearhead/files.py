@@ -44,6 +44,14 @@ def sweep(folder: Path) -> None:
         shutil.rmtree(aside) if aside.is_dir() else aside.unlink(missing_ok=True)
 
 
+def remove_folder(path: Path) -> None:
+    """Delete a folder, whole or not at all: what a kill leaves of it is `sweep`'s. StorageError when refused."""
+    with storing(path):
+        aside = path.with_name(f".{path.name}.tmp")
+        path.rename(aside)
+        shutil.rmtree(aside)
+
+
 def _existing(target: Path) -> Path:
     """The target, or the nearest folder above it that exists."""
     return next(path for path in (target, *target.absolute().parents) if path.exists())

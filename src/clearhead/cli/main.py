@@ -2,12 +2,16 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from keyword import iskeyword
+from types import ModuleType
+from typing import Any
 
 from clearhead import __version__
-from clearhead.errors import ClearheadError, ConfigError, did_you_mean
+from clearhead.errors import ClearheadError, ConfigError, DamageWarning, did_you_mean
 from clearhead.runtime import share_cores
 
 VERBS = {
@@ -16,11 +20,13 @@ VERBS = {
     "resume": "Go on with an interrupted run, exactly where its last checkpoint stands.",
     "ladder": "Score counted models and your runs on the same validation text, or tell whether one run is better.",
     "generate": "Let a model write: from a prompt, a file or nothing.",
+    "inspect": "See inside: tables, heads, embeddings, layers, losses, with exact numbers and figures.",
     "memorisation": "Does a model copy? What samples share with the training text, beside what fresh text shares.",
-    "runs": "List the runs: corpus, model, loss, date, size.",
+    "import": "Make a run of weights that nanoGPT or the lecture's code has trained.",
+    "runs": "List the runs; verify them, export one to a file, import it elsewhere.",
     "doctor": "This machine: device, versions, threads, speed, room on the disk.",
 }
-"""Verb -> one line; each lives in the module of its name in this package."""
+"""Verb -> one line; each lives in the module of its name in this package (see `module_of`)."""
 
 INTERRUPTED = 130
 
@@ -55,7 +61,21 @@ def _dispatch(argv: list[str]) -> int:
     if verb not in VERBS:
         raise ConfigError(f"unknown verb '{verb}': {did_you_mean(verb, VERBS)}")
     share_cores()
-    return import_module(f"clearhead.cli.{verb}").run(rest)
+    warnings.showwarning = _show_warning
+    return module_of(verb).run(rest)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any) -> None:
+    """What was passed over is one line for a person; other warnings stay as Python shows them."""
+    if issubclass(category, DamageWarning):
+        print(f"note: {message}", file=sys.stderr)
+    else:
+        sys.stderr.write(warnings.formatwarning(message, category, str(where[0]), int(where[1])))
+
+
+def module_of(verb: str) -> ModuleType:
+    """The module of a verb; `import` is a word of Python's own, so its file is import_.py."""
+    return import_module(f"clearhead.cli.{verb}{'_' * iskeyword(verb)}")
 
 
 def _help() -> str:

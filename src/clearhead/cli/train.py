@@ -48,24 +48,12 @@ class Arguments:
 def run(argv: Sequence[str]) -> int:
     """Train, judge, and print the run's folder."""
     begun = time.perf_counter()
-    arguments = parse(Arguments, "train", argv, Arguments(settings=_defaults(argv)))
+    arguments = parse(Arguments, "train", argv, Arguments(settings=defaults(argv)))
 
     from clearhead.api import finish, new_job
-    from clearhead.runs.directory import find_run
-    from clearhead.training.budget import choose_budget
     from clearhead.training.sinks import console
 
-    source = find_run(arguments.init_from, arguments.out) if arguments.init_from else None
-    given = {*given_flags(argv), *(_leaves(load_config(arguments.config)) if arguments.config else ())}
-    job = new_job(
-        arguments.settings,
-        arguments.corpus,
-        out=arguments.out,
-        name=arguments.name,
-        init_from=source,
-        budget=choose_budget(arguments.time, given, arguments.settings, begun),
-        fixed=given,
-    )
+    job = new_job(**request(arguments, argv, begun))
     return conclude(finish(job, [console(sys.stderr if arguments.json else sys.stdout)]), arguments.json)
 
 
@@ -97,6 +85,23 @@ def conclude(trained: "Run", as_json: bool) -> int:
     return 0
 
 
+def request(arguments: Arguments, argv: Sequence[str], begun: float) -> dict[str, Any]:
+    """What `new_job` is asked for by a command that began at `begun`, by `time.perf_counter`."""
+    from clearhead.runs.directory import find_run
+    from clearhead.training.budget import choose_budget
+
+    given = {*given_flags(argv), *(_leaves(load_config(arguments.config)) if arguments.config else ())}
+    return {
+        "config": arguments.settings,
+        "corpus": arguments.corpus,
+        "out": arguments.out,
+        "name": arguments.name,
+        "init_from": find_run(arguments.init_from, arguments.out) if arguments.init_from else None,
+        "budget": choose_budget(arguments.time, given, arguments.settings, begun),
+        "fixed": given,
+    }
+
+
 def _leaves(values: Mapping[str, Any]) -> Iterator[str]:
     """The names of the settings in a TOML document."""
     for name, value in values.items():
@@ -105,7 +110,7 @@ def _leaves(values: Mapping[str, Any]) -> Iterator[str]:
             yield from _leaves(value)
 
 
-def _defaults(argv: Sequence[str]) -> RunConfig:
+def defaults(argv: Sequence[str]) -> RunConfig:
     """The settings that flags change: those of the preset, the model or the other run, then of the file."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for flag in ("preset", "model", "config", "out"):

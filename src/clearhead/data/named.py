@@ -47,7 +47,10 @@ DOWNLOADABLE = {
     ),
 }
 
-NAMES = (*DOWNLOADABLE, PYTHON_DOCS)
+GRAMMAR = "grammar"
+"""Sentences of our own that `data.grammar` draws: words whose meaning and entropy are known."""
+
+NAMES = (*DOWNLOADABLE, PYTHON_DOCS, GRAMMAR)
 
 
 def default_corpus(patience: float = 5.0) -> str:

@@ -1,7 +1,9 @@
 """From the bytes of one file to its documents."""
 
 import gzip
+import io
 import json
+import re
 import stat
 import sys
 import zlib
@@ -13,9 +15,18 @@ from clearhead.errors import CorpusError
 
 STDIN = "-"
 
+_LINE = re.compile(r"[^\r\n]+")
+"""A line that is not empty, without its end. Unlike with `splitlines`, form feeds and the like end no line."""
+
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_PIECE = 1 << 20
+_MOST_EXPANSION = 100
+"""A packed text may be this many times larger unpacked; prose is 3 to 4 times, logs 10 to 30."""
+_EXPANDS_FREELY = 1 << 26
+"""Unpacked bytes below which its expansion matters to nobody."""
+_WIDE = {b"\xff\xfe\0\0": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+"""Byte order marks of what is not UTF-8, the longest first."""
 _KINDS = (
     (stat.S_ISFIFO, "a FIFO"),
     (stat.S_ISSOCK, "a socket"),
@@ -29,18 +40,24 @@ def read_documents(path: Path, config: DataConfig) -> list[str]:
     """The documents of one file, which may be gzipped; the file "-" is standard input.
 
     JSON Lines (by the name) hold one document per line, other files one document, or one per line with
-    `config.lines`. Empty documents are left out. CorpusError says why a file is no text, and where.
+    `config.lines`. Empty documents are left out. CorpusError says why a file is no text, and where, or that memory
+    does not hold it.
     """
-    if str(path) == STDIN:
-        name, data = "standard input", _read_stdin()
-    else:
-        name, data = repr(str(path)), _read_file(path)
-    text = _decode(_unzip(data, name), name, config)
-    del data  # a large text should not lie in memory twice
-    if path.name.lower().removesuffix(".gz").endswith(".jsonl"):
-        return list(_json_lines(text, name, config))
-    documents = _lines(text) if config.lines else [text]
+    name = "standard input" if str(path) == STDIN else repr(str(path))
+    try:
+        text = _read_text(path, name, config)
+        if path.name.lower().removesuffix(".gz").endswith(".jsonl"):
+            return list(_json_lines(text, name, config))
+        documents = _LINE.findall(text) if config.lines else [text]
+    except MemoryError:
+        raise CorpusError(f"{name} does not fit into this machine's memory; give a part of it") from None
     return [document for document in documents if document]
+
+
+def _read_text(path: Path, name: str, config: DataConfig) -> str:
+    data = _read_stdin() if str(path) == STDIN else _read_file(path)
+    data = _unzip(data, name)  # under the same name: a large text should not lie in memory twice
+    return _decode(data, name, config)
 
 
 def _read_file(path: Path) -> bytes:
@@ -61,19 +78,30 @@ def _read_stdin() -> bytes:
         raise CorpusError(f"standard input cannot be read ({error}); give a file instead of '-'") from None
 
 
-def _unzip(data: bytes, name: str) -> bytes:
+def _unzip(data: bytes, name: str) -> bytes | bytearray:
+    """The unpacked bytes of gzip, others as they are; a small file that would fill the memory is refused."""
     if not data.startswith(_GZIP):
         return data
+    most = max(_EXPANDS_FREELY, _MOST_EXPANSION * len(data))
+    unpacked = bytearray()
     try:
-        return gzip.decompress(data)
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
+            while piece := file.read(_PIECE):
+                unpacked += piece
+                if len(unpacked) > most:
+                    raise CorpusError(
+                        f"{name} unpacks to more than {_MOST_EXPANSION} times its {len(data):,} bytes, as no text that "
+                        "can be learned from does; unpack it first if it is meant"
+                    )
     except (OSError, EOFError, zlib.error) as error:
         raise CorpusError(f"{name} is broken gzip ({error}); copy or compress it again") from None
+    return unpacked
 
 
-def _decode(data: bytes, name: str, config: DataConfig) -> str:
+def _decode(data: bytes | bytearray, name: str, config: DataConfig) -> str:
     """Text of UTF-8 bytes, the byte order mark dropped, line ends kept. Offsets in errors are the file's."""
-    if data.startswith(_UTF16):
-        raise CorpusError(f"{name} is UTF-16; convert it: iconv -f UTF-16 -t UTF-8")
+    if wide := next((kind for mark, kind in _WIDE.items() if data.startswith(mark)), None):
+        raise CorpusError(f"{name} is {wide}; convert it: iconv -f {wide} -t UTF-8")
     if (offset := data.find(b"\0")) >= 0:
         raise CorpusError(f"{name} has a NUL byte at offset {offset}: a binary file? give a text file in UTF-8")
     start = len(_BOM) if data.startswith(_BOM) else 0
@@ -87,13 +115,17 @@ def _decode(data: bytes, name: str, config: DataConfig) -> str:
         ) from None
 
 
-def _lines(text: str) -> list[str]:
-    """The lines of a text without their ends. Unlike `splitlines`, form feeds and the like end no line."""
-    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+def _rows(text: str) -> Iterator[str]:
+    """What `text.split("\\n")` gives, one at a time."""
+    start = 0
+    while (end := text.find("\n", start)) >= 0:
+        yield text[start:end]
+        start = end + 1
+    yield text[start:]
 
 
 def _json_lines(text: str, name: str, config: DataConfig) -> Iterator[str]:
-    for number, line in enumerate(text.split("\n"), start=1):
+    for number, line in enumerate(_rows(text), start=1):
         if line.strip():
             document = _json_text(line, f"{name}, line {number}", config)
             if document:

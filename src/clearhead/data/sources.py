@@ -9,6 +9,7 @@ from pathlib import Path
 
 from clearhead.config import DataConfig
 from clearhead.data import named
+from clearhead.data.grammar import grammar_notice, grammar_text
 from clearhead.data.reading import STDIN, read_documents
 from clearhead.errors import CorpusError
 
@@ -88,6 +89,8 @@ def _read_named(name: str, config: DataConfig) -> Source:
     if name == named.PYTHON_DOCS:
         title, text = named.python_docs()
         return Source(title, (text,), (name,))
+    if name == named.GRAMMAR:
+        return Source(name, (grammar_text(),), (name,), (grammar_notice(),))
     item = named.DOWNLOADABLE[name]
     config = replace(config, lines=config.lines or item.lines)
     return Source(name, tuple(read_documents(named.named_file(item), config)), (name,))

@@ -1,23 +1,24 @@
 """Token ids on disk: written once per corpus and tokenizer, found again by fingerprint, verified."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from clearhead.data.corpus import Corpus
 from clearhead.errors import StorageError, TokenizerError
-from clearhead.files import folder_atomic
+from clearhead.files import folder_atomic, sha256_file
 from clearhead.runtime import cache_dir
 from clearhead.tokenizers.base import Ids, Tokenizer, token_dtype
 
 TRAIN, VAL, META = "train.bin", "val.bin", "meta.json"
 
-_FORMAT = 1
+_FORMAT = 2
 """Of the layout; another number in meta.json means: write again."""
 
 
@@ -43,7 +44,14 @@ class TokenMeta:
     """Characters of the documents."""
     hidden: dict[str, int]
     """Of these, how many an unknown token hides."""
+    sha256: dict[str, str]
+    """Of train.bin and val.bin."""
     format: int = _FORMAT
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all this: a figure that has changed on the disk is not believed."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
 def folder_of(corpus_sha256: str, tokenizer_fingerprint: str) -> Path:
@@ -57,15 +65,16 @@ def find(
     """The folder and meta of ids written before; None when there are none, or they are damaged or not these."""
     folder = folder_of(corpus_sha256, tokenizer_fingerprint)
     try:
-        meta = TokenMeta(**json.loads((folder / META).read_text(encoding="utf-8")))
+        meta = _read_meta(folder / META)
+        asked = (corpus_sha256, tokenizer_fingerprint, meta.val_sha256 if val_sha256 is None else val_sha256)
+        if asked != (meta.corpus_sha256, meta.tokenizer_fingerprint, meta.val_sha256):
+            return None
         width = np.dtype(meta.dtype).itemsize
-        sizes = {TRAIN: meta.tokens["counts"] * width, VAL: meta.tokens["val"] * width}
-        whole = all((folder / file).stat().st_size == size for file, size in sizes.items())
+        sizes = [(folder / file).stat().st_size for file in (TRAIN, VAL)]
+        whole = sizes == [meta.tokens["counts"] * width, meta.tokens["val"] * width] and hashes(folder) == meta.sha256
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
-    asked = (corpus_sha256, tokenizer_fingerprint, meta.val_sha256 if val_sha256 is None else val_sha256, _FORMAT)
-    known = (meta.corpus_sha256, meta.tokenizer_fingerprint, meta.val_sha256, meta.format)
-    return (folder, meta) if whole and known == asked else None
+    return (folder, meta) if whole else None
 
 
 def write(corpus: Corpus, tokenizer: Tokenizer) -> tuple[Path, TokenMeta]:
@@ -101,6 +110,35 @@ def open_ids(path: Path, dtype: str) -> Ids:
     return np.asarray(np.memmap(path, dtype=stored, mode="r"))
 
 
+def _read_meta(path: Path) -> TokenMeta:
+    """What `_write_into` wrote; ValueError, TypeError or KeyError when it is anything else."""
+    values: dict[str, Any] = {**json.loads(path.read_text(encoding="utf-8"))}
+    digest = values.pop("digest")
+    meta = TokenMeta(**values)
+    if digest != meta.digest or meta.format != _FORMAT or not _is_possible(meta):
+        raise ValueError(f"{path} has changed, or has another format")
+    return meta
+
+
+def _is_possible(meta: TokenMeta) -> bool:
+    """Whether figures are figures, and ids of a type that ids have; TypeError or KeyError where they are not."""
+    splits = {"train", "dev", "val", "counts"}
+    figures = [*meta.tokens.values(), *meta.characters.values(), *meta.hidden.values(), meta.dev_start, meta.vocab_size]
+    return (
+        isinstance(meta.name, str)
+        and meta.separated in (True, False)
+        and meta.characters.keys() == meta.hidden.keys() == splits
+        and all(type(figure) is int and figure >= 0 for figure in figures)
+        and meta.dev_start <= meta.tokens["counts"]
+        and meta.dtype == np.dtype(token_dtype(meta.vocab_size)).name
+    )
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """SHA-256 of the ids in a folder, by file."""
+    return {file: sha256_file(folder / file) for file in (TRAIN, VAL)}
+
+
 def _write_into(folder: Path, corpus: Corpus, tokenizer: Tokenizer) -> TokenMeta:
     dtype = np.dtype(token_dtype(tokenizer.vocab_size))
     separator = np.array([tokenizer.eot_id] if corpus.separated else [], dtype=dtype)
@@ -125,8 +163,10 @@ def _write_into(folder: Path, corpus: Corpus, tokenizer: Tokenizer) -> TokenMeta
         tokens={"counts": counts, "val": val_tokens},
         characters={split: characters for split, (characters, _) in parts.items()},
         hidden={split: hidden for split, (_, hidden) in parts.items()},
+        sha256=hashes(folder),
     )
-    (folder / META).write_text(json.dumps(asdict(meta), indent=1) + "\n", encoding="utf-8")
+    document = {**asdict(meta), "digest": meta.digest}
+    (folder / META).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return meta
 
 

@@ -53,21 +53,24 @@ def estimate_loss(
     eval_iters: int,
     splits: Sequence[str] = ("train", "val"),
     runtime: Runtime = FULL_PRECISION,
+    parts: int = 1,
 ) -> dict[str, float]:
     """The lecture's estimate: mean loss in nats per token over `eval_iters` random batches of each split.
 
-    `get_batch(split, k)` gives batch k; it owns its random stream, so that estimating never moves training.
+    `get_batch(split, k)` gives batch k; it owns its random stream, so that estimating never moves training. Each is
+    computed in as many `parts` as a training step's, where that is what memory holds.
     """
     losses = {}
     with evaluating(model):
         for split in splits:
             total = 0.0
             for k in range(eval_iters):
-                x, y = get_batch(split, k)
-                with runtime.autocast():
-                    _, loss = model(x, y)
-                assert loss is not None
-                total += float(loss)
+                batch = get_batch(split, k)
+                for x, y in zip(*(ids.tensor_split(parts) for ids in batch), strict=True):
+                    with runtime.autocast():
+                        _, loss = model(x, y)
+                    assert loss is not None
+                    total += float(loss) * len(x) / len(batch[0])
             losses[split] = total / eval_iters
     return losses
 

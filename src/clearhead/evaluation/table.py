@@ -20,7 +20,7 @@ def ladder_table(ladder: "Ladder") -> str:
         where = f"no validation possible: these are training numbers, over {ladder.val_characters:,} characters"
     below = [None, *ladder.rungs]
     rows = [*HEAD, *map(_cells, ladder.rungs, below)]
-    return "\n".join([f"The ladder of {ladder.corpus} ({where})", *_aligned(rows), LEGEND])
+    return "\n".join([f"The ladder of {ladder.corpus} ({where})", *aligned(rows), LEGEND])
 
 
 def _cells(rung: "Rung", below: "Rung | None") -> tuple[str, ...]:
@@ -37,7 +37,7 @@ def _cells(rung: "Rung", below: "Rung | None") -> tuple[str, ...]:
     )
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of columns, the first and the last to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [

@@ -4,8 +4,9 @@ Weights and optimizer moments are safetensors, the rest is JSON; nothing in it c
 """
 
 import json
-import shutil
-from contextlib import suppress
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from clearhead import registry
-from clearhead.errors import CheckpointError
-from clearhead.files import check_room, folder_atomic, sha256_file, storing
+from clearhead.errors import CheckpointError, DamageWarning
+from clearhead.files import check_room, folder_atomic, remove_folder, sha256_file, storing
 from clearhead.models.base import LanguageModel
-from clearhead.runs.directory import RunDirectory
+from clearhead.runs.directory import POINTERS, RunDirectory
 
 MODEL, OPTIMIZER, STATE, MANIFEST = "model.safetensors", "optimizer.safetensors", "state.json", "manifest.json"
 FILES = (MODEL, OPTIMIZER, STATE)
@@ -104,15 +105,28 @@ def _held(tensor: Tensor, copy: bool) -> Tensor:
 
 
 def write_snapshot(path: Path, taken: Snapshot) -> None:
-    """Write a checkpoint's folder; it appears whole or not at all. StorageError when the disk refuses or is full."""
+    """Write a checkpoint's folder; it appears whole or not at all, in the place of one that is there.
+
+    StorageError when the disk refuses or is full.
+    """
     check_room(path, taken.size + BESIDE_TENSORS)
     with folder_atomic(path) as aside:
-        save_file(taken.weights, aside / MODEL)
-        save_file(taken.optimizer, aside / OPTIMIZER)
+        _save_tensors(taken.weights, aside / MODEL)
+        _save_tensors(taken.optimizer, aside / OPTIMIZER)
         document = {"step": taken.step, "model": taken.described, "trainer": taken.state}
         (aside / STATE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
         digests = {name: sha256_file(aside / name) for name in FILES}
         (aside / MANIFEST).write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
+        if path.exists():
+            remove_folder(path)
+
+
+def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write tensors; OSError, as any other write, where the disk refuses (safetensors has a class of its own)."""
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        raise OSError(str(error).removeprefix("Error while serializing: ")) from error
 
 
 def save_checkpoint(
@@ -138,9 +152,8 @@ def save_mixture(run: RunDirectory, step: int, model: LanguageModel, *, state: d
 
 def drop_mixture(run: RunDirectory) -> None:
     """Delete the mixture, which will be fitted anew."""
-    with storing(run.mixture):
-        if run.mixture.exists():
-            shutil.rmtree(run.mixture)
+    if run.mixture.exists():
+        remove_folder(run.mixture)
 
 
 def load_checkpoint(run: RunDirectory, step: int) -> Checkpoint:
@@ -182,41 +195,55 @@ def newest_checkpoint(run: RunDirectory) -> tuple[Checkpoint, list[str]]:
     raise CheckpointError(f"run {run.path} has no checkpoint to load{why}; train it again")
 
 
-def checkpoint_to_resume(run: RunDirectory) -> tuple[Checkpoint, list[str]]:
-    """The newest whole checkpoint; broken ones are moved out of the way, kept, and named in a line each.
+def set_newer_aside(run: RunDirectory, step: int) -> None:
+    """Move the checkpoints after `step`, which are broken, out of the way: kept, but neither pointed to nor found.
 
     Only for who holds the run's lock.
     """
-    checkpoint, passed_over = newest_checkpoint(run)
     with storing(run.checkpoints):
-        for step in run.steps():
-            if step > checkpoint.step:
-                run.set_aside(step)
-    return checkpoint, passed_over
+        for newer in run.steps():
+            if newer > step:
+                for pointer in POINTERS:
+                    if run.pointer(pointer) == newer:
+                        run.unpoint(pointer)
+                run.set_aside(newer)
 
 
 def best_checkpoint(run: RunDirectory) -> Checkpoint:
-    """The checkpoint that dev liked best; the newest whole one where there is no best or it is broken."""
+    """The checkpoint that dev liked best, else the newest whole one; a DamageWarning names a best that is broken."""
     best = run.pointer("best")
     if best is not None:
-        with suppress(CheckpointError):
+        with _passing_over():
             return load_checkpoint(run, best)
-    return newest_checkpoint(run)[0]
+    checkpoint, passed_over = newest_checkpoint(run)
+    for message in passed_over:
+        warnings.warn(message, DamageWarning, stacklevel=2)
+    return checkpoint
 
 
 def final_checkpoint(run: RunDirectory) -> Checkpoint:
-    """The checkpoint that a run is used by: its last where that has learned from dev, else the one dev liked best."""
+    """The checkpoint that a run is used by: its last where that has learned from dev, else the one dev liked best.
+
+    A DamageWarning names each that is broken and passed over.
+    """
     train = run.read_config().train
     if train.dev_iters and run.pointer("latest") == train.max_iters:
-        with suppress(CheckpointError):
+        with _passing_over():
             return load_checkpoint(run, train.max_iters)
     return best_checkpoint(run)
+
+
+@contextmanager
+def _passing_over() -> Iterator[None]:
+    try:
+        yield
+    except CheckpointError as error:
+        warnings.warn(f"{error}; another checkpoint is used", DamageWarning, stacklevel=4)
 
 
 def prune(run: RunDirectory, keep: int) -> None:
     """Delete all checkpoints but the newest `keep` and the best."""
     spared = {*run.steps()[-keep:], run.pointer("best")}
-    with storing(run.checkpoints):
-        for step in run.steps():
-            if step not in spared:
-                shutil.rmtree(run.checkpoint(step))
+    for step in run.steps():
+        if step not in spared:
+            remove_folder(run.checkpoint(step))

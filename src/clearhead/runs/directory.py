@@ -12,6 +12,7 @@ from clearhead.config import RunConfig
 from clearhead.errors import CheckpointError, did_you_mean
 from clearhead.fields import load_config
 from clearhead.files import flush, folder_atomic, sha256_file, storing, write_atomic
+from clearhead.runs.records import read_json, to_json
 from clearhead.tokenizers.base import Tokenizer, load_tokenizer, save_tokenizer
 
 FIXED = ("config.toml", "tokenizer.json", "corpus.json", "environment.json")
@@ -105,7 +106,7 @@ class RunDirectory:
     def pointer(self, which: str) -> int | None:
         """The step that `best` or `latest` points to; None when it points nowhere."""
         try:
-            match = re.fullmatch(r"step-(\d+)", (self.path / which).read_text(encoding="utf-8").strip())
+            match = re.fullmatch(r"step-(\d{1,18})", (self.path / which).read_text(encoding="utf-8").strip())
         except (OSError, UnicodeDecodeError):
             return None
         return int(match[1]) if match else None
@@ -133,17 +134,20 @@ class RunDirectory:
         return read_json(self.corpus_file)
 
     def read_events(self) -> list[dict[str, Any]]:
-        """All events so far; a last line cut short by a crash is left out."""
-        events = []
+        """All events so far, up to a line that is none: a last one cut short by a crash is left out."""
+        events: list[dict[str, Any]] = []
         try:
-            lines = self.events_file.read_text(encoding="utf-8").splitlines()
+            lines = self.events_file.read_bytes().split(b"\n")  # samples hold other line ends, such as U+2028
         except OSError:
             return []
         for line in lines:
             try:
-                events.append(json.loads(line))
-            except ValueError:
+                event = json.loads(line)
+            except (ValueError, RecursionError):
                 break
+            if not isinstance(event, dict):
+                break
+            events.append(event)
         return events
 
     def size(self) -> int:
@@ -153,7 +157,8 @@ class RunDirectory:
     def replace_config(self, config: RunConfig) -> None:
         """Put another effective configuration in. Whenever this is cut short, the manifest knows what lies there."""
         digests, text = read_json(self.manifest_file), config.to_toml()
-        before, after = digests[self.config_file.name], hashlib.sha256(text.encode()).hexdigest()
+        # Not what the manifest says: where this was cut short before, it knows two.
+        before, after = sha256_file(self.config_file), hashlib.sha256(text.encode()).hexdigest()
         write_atomic(self.manifest_file, to_json({**digests, self.config_file.name: [before, after]}))
         write_atomic(self.config_file, text)
         write_atomic(self.manifest_file, to_json({**digests, self.config_file.name: after}))
@@ -220,17 +225,6 @@ def _pointing(step: int) -> str:
     return f"step-{step}\n"
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file; CheckpointError when there is none."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read ({error}); restore it from a copy, or train again") from None
-    if not isinstance(data, dict):
-        raise CheckpointError(f"{path} holds no JSON object; restore it from a copy, or train again")
-    return data
-
-
 def create_run(
     out: Path,
     name: str,
@@ -257,11 +251,6 @@ def create_run(
         draft.checkpoints.mkdir()
         flush(draft.checkpoints)
     return RunDirectory(path)
-
-
-def to_json(values: dict[str, Any]) -> str:
-    """A JSON object as every record of a run is written."""
-    return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
 
 
 def free_name(out: Path, name: str) -> Path:

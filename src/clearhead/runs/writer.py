@@ -1,11 +1,13 @@
 """Checkpoints written by a thread from a copy, one at a time: training goes on meanwhile."""
 
 import threading
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from clearhead.errors import StorageError
+from clearhead.files import flush, storing
 from clearhead.models.base import LanguageModel
 from clearhead.runs.checkpoint import Snapshot, prune, snapshot, write_snapshot
 from clearhead.runs.directory import RunDirectory
@@ -19,7 +21,9 @@ class CheckpointWriter:
 
     def __init__(self, run: RunDirectory, keep: int) -> None:
         self.run, self.keep = run, keep
-        self._thread: threading.Thread | None = None
+        self._idle = threading.Event()
+        """Not the thread's join: a signal that interrupts one takes the thread for ended (Python 3.11)."""
+        self._idle.set()
         self._trouble: BaseException | None = None
 
     def begin(
@@ -37,17 +41,25 @@ class CheckpointWriter:
         disk refuses, or has no room.
         """
         self.wait()
-        taken = snapshot(step, model, state=state, optimizer=optimizer, copy=True)
-        # A daemon: who leaves at once need not wait for it, and half a checkpoint is none.
-        self._thread = threading.Thread(target=self._write, args=(taken, best), name="checkpoint", daemon=True)
-        self._thread.start()
+        take = partial(snapshot, step, model, state=state, optimizer=optimizer)
+        try:
+            # A daemon: who leaves at once need not wait for it, and half a checkpoint is none.
+            thread = threading.Thread(target=self._write, args=(take(copy=True), best), name="checkpoint", daemon=True)
+            self._idle.clear()
+            thread.start()
+        except (MemoryError, RuntimeError):  # no memory for a copy, or for another thread: then training waits
+            self._write(take(), best)
+            self.check()
 
     def wait(self) -> None:
         """Return when all that was begun lies on the disk."""
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
+        self._idle.wait()
         self.check()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a checkpoint is being written."""
+        return not self._idle.is_set()
 
     def check(self) -> None:
         """Raise what has gone wrong by now; wait for nothing."""
@@ -57,14 +69,19 @@ class CheckpointWriter:
 
     def _write(self, taken: Snapshot, best: int | None) -> None:
         try:
+            if self.run.events_file.exists():  # what led here is on the disk before what goes on from here
+                with storing(self.run.events_file):
+                    flush(self.run.events_file)
             write_snapshot(self.run.checkpoint(taken.step), taken)
-            if best is not None:
+            if best is not None and self.run.checkpoint(best).exists():
                 self.run.point("best", best)
             self.run.point("latest", taken.step)
             prune(self.run, self.keep)
         except StorageError as error:
-            good = max((step for step in self.run.steps() if step != taken.step), default=None)
+            good = max(self.run.steps(), default=None)
             kept = "no checkpoint was saved yet" if good is None else f"checkpoint {good} is whole"
             self._trouble = StorageError(f"{error}; {kept}")
         except BaseException as error:  # the thread that trains has to hear of it
             self._trouble = error
+        finally:
+            self._idle.set()

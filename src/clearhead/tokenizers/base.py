@@ -102,7 +102,9 @@ def load_tokenizer(path: Path) -> Tokenizer:
     """Read a tokenizer back; TokenizerError when the file is missing or makes no tokenizer."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        name = str(data["name"])
+        name = data["name"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise TokenizerError(f"{path} is no tokenizer file ({error}); use one that clearhead wrote") from None
+    if name not in (known := registry.names("tokenizers")):
+        raise TokenizerError(f"{path} holds none of the tokenizers {', '.join(known)}; use one that clearhead wrote")
     return registry.resolve("tokenizers", name).from_dict(data)

@@ -84,6 +84,22 @@ class Evaluated(Event):
 
 
 @dataclass(frozen=True)
+class Certified(Event):
+    """How far a bigram's table is from the best there is, in nats per token, without an estimate."""
+
+    gap: float
+    """What the loss lies above the floor: leak plus misfit."""
+    leak: float
+    """What belief in successors that were never seen costs."""
+    misfit: float
+    """What a wrong division among seen successors costs."""
+    floor: float
+    """H(next | current) of the text as the sampler draws it."""
+    difference: float
+    """Mean absolute difference of the softmax from the counts' shares."""
+
+
+@dataclass(frozen=True)
 class Sampled(Event):
     """A text the model wrote."""
 

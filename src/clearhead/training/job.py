@@ -1,6 +1,7 @@
 """From a configuration, or from a run, to a job: all that is prepared before the first step."""
 
 import re
+import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -13,7 +14,7 @@ from clearhead.config import RunConfig
 from clearhead.data.corpus import read_corpus
 from clearhead.data.prepare import Prepared, prepare, retokenise
 from clearhead.data.tokens import TokenDataset
-from clearhead.errors import CheckpointError, ConfigError, CorpusError
+from clearhead.errors import CheckpointError, ClearheadError, ConfigError, CorpusError
 from clearhead.evaluation.ladder import Rung, counted_order, counted_rungs, fit_ngram, losses_by_rung
 from clearhead.evaluation.mixing import MixtureFit, fit_mixture, has_dev
 from clearhead.files import sweep
@@ -23,23 +24,27 @@ from clearhead.models.gpt import GPTLanguageModel
 from clearhead.models.mixture import MixtureLanguageModel
 from clearhead.models.ngram import NgramLanguageModel
 from clearhead.runs.checkpoint import (
+    Checkpoint,
     best_checkpoint,
-    checkpoint_to_resume,
     drop_mixture,
     final_checkpoint,
-    load_mixture,
+    newest_checkpoint,
+    prune,
     save_checkpoint,
     save_mixture,
+    set_newer_aside,
 )
 from clearhead.runs.corpus import corpus_record, open_data
 from clearhead.runs.directory import RunDirectory, create_run
 from clearhead.runs.lock import RunLock
+from clearhead.runs.records import read_json
 from clearhead.runtime import Runtime, choose_runtime, environment
 from clearhead.tokenizers.base import Tokenizer
 from clearhead.training.budget import Budget
 from clearhead.training.events import Event, Finished, Notice, Saved
 from clearhead.training.planner import Planner
-from clearhead.training.resuming import check_fits, extend, rewind
+from clearhead.training.progress import Progress
+from clearhead.training.resuming import check_fits, extend, first_plan, is_complete, rewind
 from clearhead.training.trainer import Trainer
 
 
@@ -63,6 +68,17 @@ class Job:
         finally:
             if self.lock is not None:
                 self.lock.release()
+
+    def abandon(self) -> None:
+        """As `release`, for who leaves at once: what is being written is not waited for."""
+        if self.trainer is not None and self.trainer.saver.writer.busy:
+            threading.Thread(target=self._release_quietly, name="release", daemon=True).start()
+        else:
+            self._release_quietly()
+
+    def _release_quietly(self) -> None:
+        with suppress(ClearheadError):
+            self.release()
 
     def events(self) -> Iterator[Event]:
         """The events of training, notices first."""
@@ -158,6 +174,8 @@ def new_job(
         save_checkpoint(run, 0, model, state={})
         return Job(run, None, rungs, notices, lock)
     trainer = Trainer(config, model, tokenizer, data, run, runtime, losses_by_rung(rungs), budget=budget)
+    if init_from is not None:  # weights that a resume could not make again
+        save_checkpoint(run, 0, model, state=vars(trainer.progress))
     return Job(run, trainer, rungs, [*notices, *shrunk], lock)
 
 
@@ -178,39 +196,50 @@ def resume_job(run: RunDirectory, max_iters: int | None = None) -> Job:
 def _resumed(run: RunDirectory, max_iters: int | None, lock: RunLock) -> Job:
     run.verify()
     config, tokenizer = run.read_config(), run.read_tokenizer()
-    if config.model == "ngram":
-        raise CheckpointError(f"run {run.name} is a counted model: it is complete, there is nothing to resume")
     sweep(run.path)
     sweep(run.checkpoints)
-    checkpoint, notices = checkpoint_to_resume(run)
+    checkpoint, notices = _standing(run, config, tokenizer)
+    if config.model == "ngram":
+        raise CheckpointError(f"run {run.name} is a counted model: it is complete, there is nothing to resume")
     check_fits(checkpoint, config, tokenizer, run)
+    complete = is_complete(run, config, checkpoint)
+    if max_iters == config.train.max_iters and not complete:
+        max_iters = None  # it ends there already
     if max_iters is not None:
         config, extended = extend(config, checkpoint, max_iters)
         notices.append(extended)
-    elif checkpoint.step >= config.train.max_iters and (config.model != "mixture" or _is_mixed(run)):
+    elif complete:
         raise CheckpointError(
             f"run {run.name} is complete at step {checkpoint.step}; "
-            f"to go on: clearhead resume {run.path} --max_iters {2 * checkpoint.step}"
+            f"to go on: clearhead resume {run.path} --max_iters {2 * config.train.max_iters}"
         )
     data = open_data(run, tokenizer)
     rungs = list(counted_rungs(data, tokenizer))
     run.unseal()
+    set_newer_aside(run, checkpoint.step)
     if max_iters is not None:
-        run.replace_config(config)
         drop_mixture(run)
+        run.replace_config(config)
     trainer = Trainer(
         config, checkpoint.model, tokenizer, data, run, choose_runtime(config.train), losses_by_rung(rungs)
     )
+    trainer.first_plan = first_plan(run, config) if max_iters is None else None
     trainer.restore(checkpoint)
     rewind(run, trainer.progress)
+    prune(run, config.train.keep)  # a kill between a save and its pruning leaves one too many
     return Job(run, trainer, rungs, notices, lock)
 
 
-def _is_mixed(run: RunDirectory) -> bool:
-    """Whether the run's mixture is there and whole."""
-    with suppress(CheckpointError):
-        return load_mixture(run) is not None
-    return False
+def _standing(run: RunDirectory, config: RunConfig, tokenizer: Tokenizer) -> tuple[Checkpoint, list[str]]:
+    """Where a run stands: at its newest whole checkpoint, or at its beginning when it was cut short before the first.
+
+    With a line for each checkpoint that was passed over.
+    """
+    if run.steps() or config.init is None or config.model == "ngram":
+        return newest_checkpoint(run)
+    threads = read_json(run.environment_file)["threads"]
+    progress = Progress(micro_batches=config.train.accumulation, threads=threads)
+    return Checkpoint(0, _fresh_model(config, tokenizer, open_data(run, tokenizer)), {}, vars(progress)), []
 
 
 def config_from(run: RunDirectory) -> RunConfig:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -55,27 +55,32 @@ class Saver:
 
     def __init__(self, writer: CheckpointWriter, model: LanguageModel, optimizer: torch.optim.Optimizer) -> None:
         self.writer, self.model, self.optimizer = writer, model, optimizer
-        self.saved: int | None = None
-        """The step of the newest checkpoint, begun or written."""
+        self.saved: Progress | None = None
+        """What the newest checkpoint knows, begun or written."""
         self._clock = time.monotonic()
 
     def overdue(self, minutes: float | None) -> bool:
         """Whether that many minutes have passed since the last save."""
         return minutes is not None and time.monotonic() - self._clock >= 60 * minutes
 
+    def finite(self) -> bool:
+        """Whether every weight and moment is a number."""
+        held = (*self.model.parameters(), *optimizer_tensors(self.optimizer, self.model).values())
+        return all(math.isfinite(tensor.sum()) for tensor in held)  # a sum is, where all are: one pass over memory
+
     def save(self, progress: Progress, seconds: float, *, scheduled: bool) -> Iterator[Saved]:
-        """Begin checkpoint `progress.step`, unless there is one."""
+        """Begin checkpoint `progress.step`, unless there is one that knows as much.
+
+        One that knows less is replaced: an interruption saved it before it was evaluated.
+        """
         if scheduled and progress.untold != progress.step:
             yield from self.settle(progress)
             progress.untold = progress.step
-        if self.saved != progress.step:
+        if self.saved != progress:
             moments = optimizer_tensors(self.optimizer, self.model)
             state = {**vars(progress), "seconds": seconds}
             self.writer.begin(progress.step, self.model, state=state, optimizer=moments, best=progress.best_step)
-            self.saved, self._clock = progress.step, time.monotonic()
-        elif progress.best_step == progress.step:  # an interruption saved it before it was evaluated
-            self.writer.wait()
-            self.writer.run.point("best", progress.step)
+            self.saved, self._clock = replace(progress), time.monotonic()
 
     def settle(self, progress: Progress) -> Iterator[Saved]:
         """Wait for what was begun, and tell what is untold."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from clearhead.errors import ClearheadError, StorageError
-from clearhead.training.events import Event, Failed, Finished
+from clearhead.training.events import Event, Failed, Finished, Notice
 from clearhead.training.job import Job
 from clearhead.training.sinks import EventFile, Sink, TensorBoard
 
@@ -24,8 +24,13 @@ def run_job(job: Job, sinks: Sequence[Sink] = ()) -> Finished:
     try:
         finished = _watched(job, sinks)
         job.run.seal()
-    finally:
+    except Exception:
         job.release()
+        raise
+    except BaseException:
+        job.abandon()
+        raise
+    job.release()
     return finished
 
 
@@ -33,7 +38,7 @@ def _watched(job: Job, sinks: Sequence[Sink]) -> Finished:
     step = job.trainer.progress.step if job.trainer else 0
     readers: list[Sink] = [EventFile(job.run.events_file), *sinks]
     if TensorBoard.available():
-        readers.append(TensorBoard(job.run.path / "tensorboard", step))
+        readers.insert(0, TensorBoard(job.run.tensorboard, step))
     last: Event | None = None
     try:
         with _interruptible(job) as heard:
@@ -41,28 +46,40 @@ def _watched(job: Job, sinks: Sequence[Sink]) -> Finished:
                 if isinstance(event, Finished) and event.reason == "interrupted" and heard:
                     event = replace(event, signal=heard[0].name)
                 _tell(readers, event)
-                last, step = event, event.step
-    except ClearheadError as error:
-        with suppress(StorageError):  # a full disk may be why
-            _tell(readers, Failed(step, str(error)))
-        raise
-    finally:
+                last, step = event, max(step, event.step)  # a save is told later than its step
+    except BaseException as error:
+        # Why training ended is to be heard, not what a full disk then refuses to the readers.
+        if isinstance(error, ClearheadError):
+            with suppress(StorageError):
+                _tell(readers, Failed(step, str(error)))
         for sink in readers:
-            sink.close()
+            with suppress(StorageError):
+                sink.close()
+        raise
+    for sink in readers:
+        sink.close()
     assert isinstance(last, Finished)
     return last
 
 
-def _tell(readers: Sequence[Sink], event: Event) -> None:
-    for sink in readers:
-        sink.handle(event)
+def _tell(readers: list[Sink], event: Event) -> None:
+    """Let every reader take an event. TensorBoard is one to do without: where it cannot write, the others hear so."""
+    for sink in list(readers):
+        try:
+            sink.handle(event)
+        except StorageError as error:
+            if not isinstance(sink, TensorBoard):
+                raise
+            readers.remove(sink)
+            _tell(readers, Notice(event.step, f"{error}; training goes on without TensorBoard"))
 
 
 @contextmanager
 def _interruptible(job: Job) -> Iterator[list[signal.Signals]]:
     """Let the first signal ask the trainer for a stop, the second, or one when it makes no steps, leave at once.
 
-    Yields the signals heard. Only the main thread hears any.
+    Yields the signals heard. Only the main thread hears any, and none that the process was told to ignore: `nohup`
+    ignores SIGHUP.
     """
     heard: list[signal.Signals] = []
     if job.trainer is None or threading.current_thread() is not threading.main_thread():
@@ -76,7 +93,8 @@ def _interruptible(job: Job) -> Iterator[list[signal.Signals]]:
         heard.append(signal.Signals(number))
         trainer.request_stop()
 
-    before = {number: signal.signal(number, hear) for number in SIGNALS}
+    heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, hear) for number in heeded}
     try:
         yield heard
     finally:

@@ -3,13 +3,16 @@
 import json
 import math
 import os
-from contextlib import suppress
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 from clearhead.files import storing
-from clearhead.training.events import Evaluated, Event, Started, Stepped
+from clearhead.training.events import Evaluated, Event, Finished, Started, Stepped
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard.writer import SummaryWriter
 
 MOST_STEP_LINES = 2_000
 """Step events written to a file, at most: longer runs write every second, third, ... step."""
@@ -54,9 +57,8 @@ class EventFile:
 
     def close(self) -> None:
         """Close the file, on the disk."""
-        with storing(self.path):
+        with storing(self.path), self.file:
             os.fsync(self.file.fileno())
-            self.file.close()
 
 
 def _every(max_iters: int) -> int:
@@ -71,9 +73,14 @@ class TensorBoard:
     """Writes losses, learning rate and gradient norm for TensorBoard (the extra `tensorboard`)."""
 
     def __init__(self, path: Path, step: int = 0) -> None:
+        self.path, self.step = path, step
+
+    @cached_property
+    def writer(self) -> "SummaryWriter":
+        """Opened by the first event."""
         from torch.utils.tensorboard.writer import SummaryWriter
 
-        self.writer = SummaryWriter(str(path), purge_step=step or None)  # what came later comes again
+        return SummaryWriter(str(self.path), purge_step=self.step or None)  # what came later comes again
 
     @staticmethod
     def available() -> bool:
@@ -81,22 +88,27 @@ class TensorBoard:
         return find_spec("tensorboard") is not None
 
     def handle(self, event: Event) -> None:
-        """Write the scalars of one event."""
-        match event:
-            case Stepped():
-                self.writer.add_scalar("loss/batch", event.loss, event.step)
-                self.writer.add_scalar("learning_rate", event.learning_rate, event.step)
-                self.writer.add_scalar("grad_norm", event.grad_norm, event.step)
-            case Evaluated():
-                for name in ("train", "val", "dev"):
-                    if (value := getattr(event, name)) is not None:
-                        self.writer.add_scalar(f"loss/{name}", value, event.step)
-            case _:
-                pass
+        """Write the scalars of one event; the last one closes."""
+        with storing(self.path):
+            match event:
+                case Stepped():
+                    self.writer.add_scalar("loss/batch", event.loss, event.step)
+                    self.writer.add_scalar("learning_rate", event.learning_rate, event.step)
+                    self.writer.add_scalar("grad_norm", event.grad_norm, event.step)
+                case Evaluated():
+                    for name in ("train", "val", "dev"):
+                        if (value := getattr(event, name)) is not None:
+                            self.writer.add_scalar(f"loss/{name}", value, event.step)
+                case Finished():
+                    self.writer.close()
+                case _:
+                    pass
 
     def close(self) -> None:
-        """Flush and close."""
-        self.writer.close()
+        """Flush and close; twice is harmless."""
+        if "writer" in vars(self):
+            with storing(self.path):
+                self.writer.close()
 
 
 def console(stream: TextIO) -> Sink:

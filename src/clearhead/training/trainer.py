@@ -26,6 +26,7 @@ from clearhead.runs.writer import CheckpointWriter
 from clearhead.runtime import Runtime, keep_memory, memory_bounded, release_memory, stream_seed
 from clearhead.tokenizers.base import Tokenizer
 from clearhead.training.budget import Budget
+from clearhead.training.certifying import Certifier
 from clearhead.training.events import Evaluated, Event, Finished, Notice, Replanned, Sampled, Started, Stepped
 from clearhead.training.feed import Feed
 from clearhead.training.parallel import Forward, compile_forward, micro_batches, wants_compile
@@ -61,6 +62,8 @@ class Trainer:
     """Validation loss by counted rung, in nats per token."""
     budget: Budget | None = None
     """The time that the steps were planned for."""
+    first_plan: int | None = None
+    """How many steps the plan had that the run began with; None where that is not known to have changed."""
 
     def __post_init__(self) -> None:
         keep_memory()
@@ -70,6 +73,7 @@ class Trainer:
         self.optimizer = registry.resolve("optimizers", self.train.optimizer)(self.model, self.train)
         self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.feed = Feed(self.data, self.train, self.runtime)
+        self.certifier = Certifier(self.feed, self.model)
         self.saver = Saver(CheckpointWriter(self.run, self.train.keep), self.model, self.optimizer)
         self.progress = Progress(micro_batches=self.train.accumulation, threads=self.runtime.threads)
         self.interruptible = self.stop_requested = False
@@ -81,7 +85,7 @@ class Trainer:
         """Go on from a checkpoint, whose model must be `self.model`: as many threads, the same parts of a batch."""
         restore_optimizer(self.optimizer, self.model, checkpoint.optimizer)
         self.progress = Progress.of(checkpoint.state)
-        self.saver.saved = checkpoint.step
+        self.saver.saved = replace(self.progress) if self.run.checkpoint(checkpoint.step).exists() else None
         self.runtime.use_threads(self.progress.threads)
 
     def request_stop(self) -> None:
@@ -103,13 +107,16 @@ class Trainer:
             yield from self._save_where_due(reason)
             if reason:
                 break
+            before = progress.step
             yield from self._advance()
-            if self.budget is not None and progress.step == self.budget.replan_at:
-                yield from self._replan(self.budget)
+            if progress.step > before:
+                yield from self._plan_anew()
         if reason != "interrupted":
             yield from self.saver.settle(progress)
         self.saver.writer.wait()
         self.interruptible = False
+        if self.stop_requested:  # also one that came after the last step, while that was being saved
+            reason = "interrupted"
         release_memory()
         yield Finished(progress.step, reason, self._seconds())
 
@@ -172,6 +179,8 @@ class Trainer:
 
     def _advance(self) -> Iterator[Event]:
         """One step, or none where memory ran out: then the next try takes a batch in smaller parts."""
+        if self._rate_begins_to_fall():
+            self.progress.evaluations_without_gain = 0
         try:
             loss = self.gradients()
         except OutOfMemoryError:
@@ -189,7 +198,7 @@ class Trainer:
         progress, rows = self.progress, self.train.batch_size
         before, progress.micro_batches = progress.micro_batches, min(rows, 2 * progress.micro_batches)
         return Notice(
-            progress.step,
+            progress.step + 1,  # it belongs to the step that is being made: a resume before it tells it again
             f"out of memory with {math.ceil(rows / before)} rows at a time: from now on "
             f"{math.ceil(rows / progress.micro_batches)} at a time, with the same tokens per step",
         )
@@ -218,10 +227,20 @@ class Trainer:
         self.saver.writer.wait()
         what = f"loss {loss}" if not math.isfinite(loss) else f"gradient norm {norm}"
         when = "a save" if self.runtime.lag else "the update"
-        raise DivergenceError(
-            f"{what} at step {made.step - 1}: stopped before {when}, {self._kept()}; "
+        raise self._diverged(what, made.step - 1, when)
+
+    def _diverged(self, what: str, step: int, before: str) -> DivergenceError:
+        return DivergenceError(
+            f"{what} at step {step}: stopped before {before}, {self._kept()}; "
             f"try --learning_rate {self.train.learning_rate / 3:.2g}"
         )
+
+    def _plan_anew(self) -> Iterator[Event]:
+        """Change the plan where that is due; tell it again where a run was cut short after it was changed."""
+        if self.budget is not None and self.progress.step == self.budget.replan_at:
+            yield from self._replan(self.budget)
+        elif self.first_plan and self._rate_begins_to_fall():
+            yield self._replanned(self.first_plan)
 
     def _replan(self, budget: Budget) -> Iterator[Event]:
         """Fit the steps that are left to the time that is left, now that their pace is known."""
@@ -233,9 +252,12 @@ class Trainer:
         self.train, self.config = train, replace(self.config, train=train)
         self.feed = replace(self.feed, train=train)
         self.run.replace_config(self.config)
+        yield self._replanned(before)
+
+    def _replanned(self, before: int) -> Replanned:
+        step, after = self.progress.step, self.train.max_iters
         pace = f"{self._seconds() / step * 1e3:.0f} ms a step, evaluations included"
-        message = f"planned anew: {train.max_iters:,} steps instead of {before:,} ({pace})"
-        yield Replanned(step, train.max_iters, message)
+        return Replanned(step, after, f"planned anew: {after:,} steps instead of {before:,} ({pace})")
 
     def _evaluation_due(self) -> bool:
         step = self.progress.step
@@ -248,22 +270,20 @@ class Trainer:
         if self.progress.step >= self.train.max_iters:
             return "done"
         patience = self.train.patience
-        return "patience" if patience and self.progress.evaluations_without_gain >= patience else None
+        lost = patience and self.progress.evaluations_without_gain >= patience and not self._rate_begins_to_fall()
+        return "patience" if lost else None
+
+    def _rate_begins_to_fall(self) -> bool:
+        """Where patience counts anew: dev gains when the rate falls, also in a run whose end was moved."""
+        train = self.train
+        return train.decay_iters is not None and self.progress.step == train.max_iters - train.decay_iters
 
     def _evaluate(self) -> Iterator[Event]:
         yield from self._read()
+        self._check_weights()
         progress = self.progress
-        splits = [split for split in ("train", "val") if len(self.data.ids(split)) > 1]
-        losses = estimate_loss(
-            self.model,
-            partial(self.feed.batch, stream="estimate"),
-            self.train.eval_iters,
-            splits,
-            self.runtime,
-        )
-        dev = None
-        if len(self.data.ids("dev")) > 1 and progress.step <= self.feed.dev_begins:
-            dev = split_loss(self.model, self.data, "dev", self.runtime, DEV_TOKENS).nats_per_token
+        with memory_bounded(self._advice):
+            losses, dev = self._losses()
         best = dev is not None and dev < progress.best_dev
         progress.evaluated_at = progress.step
         if dev is not None:
@@ -272,11 +292,27 @@ class Trainer:
         val = losses.get("val")
         below = tuple(name for name, nats in self.rungs.items() if val is not None and val < nats - A_TRIFLE)
         yield Evaluated(progress.step, losses["train"], val, dev, best, below, self._seconds())
+        yield from self.certifier.events(progress.step)
         sampling = SamplingConfig(max_new_tokens=SAMPLE_TOKENS, seed=self.train.seed)
         yield Sampled(progress.step, "".join(stream_text(self.model, self.tokenizer, "", sampling)))
         if best and progress.step:
             progress.best_step = progress.step
-            yield from self.saver.save(progress, self._seconds(), scheduled=True)
+            yield from self._save(scheduled=True)
+
+    def _losses(self) -> tuple[dict[str, float], float | None]:
+        """The estimates by split, and the loss over dev as long as it decides."""
+        splits = [split for split in ("train", "val") if len(self.data.ids(split)) > 1]
+        losses = estimate_loss(
+            self.model,
+            partial(self.feed.batch, stream="estimate"),
+            self.train.eval_iters,
+            splits,
+            self.runtime,
+            self.progress.micro_batches,
+        )
+        if len(self.data.ids("dev")) <= 1 or self.progress.step > self.feed.dev_begins:
+            return losses, None
+        return losses, split_loss(self.model, self.data, "dev", self.runtime, DEV_TOKENS).nats_per_token
 
     def _save_where_due(self, reason: str | None) -> Iterator[Event]:
         step = self.progress.step
@@ -289,7 +325,18 @@ class Trainer:
         else:
             return
         yield from self._read()
+        yield from self._save(scheduled=scheduled)
+
+    def _save(self, *, scheduled: bool) -> Iterator[Event]:
+        if self.saver.saved != self.progress:
+            self._check_weights()
         yield from self.saver.save(self.progress, self._seconds(), scheduled=scheduled)
+
+    def _check_weights(self) -> None:
+        """DivergenceError where an update of finite figures has left weights or moments that are no numbers."""
+        if not self.saver.finite():
+            self.saver.writer.wait()
+            raise self._diverged("weights that are no numbers", self.progress.step, "a save")
 
     def _seconds(self) -> float:
         return self.progress.seconds + time.perf_counter() - self._begun

@@ -1,4 +1,4 @@
-"""`clearhead runs`: what has been trained here."""
+"""`clearhead runs` alone: what has been trained here."""
 
 import time
 from collections.abc import Sequence
@@ -14,7 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments:
-    """List the runs: corpus, model, loss, date, size."""
+    """List the runs: corpus, model, loss, date, size.
+
+    There are three actions, each with its own --help:
+
+    clearhead runs verify [RUN ...]: is every byte of them what was written?
+
+    clearhead runs export RUN: one file of a run, for another machine.
+
+    clearhead runs import FILE: the run in such a file, verified.
+    """
 
     out: Path = RUNS
     """The folder that holds runs."""
@@ -22,7 +31,7 @@ class Arguments:
     """Print one JSON document."""
 
 
-def run(argv: Sequence[str]) -> int:
+def run_listing(argv: Sequence[str]) -> int:
     """Print a table of runs, oldest first; a broken one is listed with what is wrong."""
     arguments = parse(Arguments, "runs", argv)
 
@@ -49,12 +58,15 @@ def run(argv: Sequence[str]) -> int:
             row["run"],
             row["corpus"],
             row["model"],
-            row["state"] if row["step"] is None else f"{row['step']:,}/{row['max_iters']:,}",
+            row["state"].partition(":")[0] if row["step"] is None else f"{row['step']:,}/{row['max_iters']:,}",
             val,
             row["date"],
             f"{row['bytes'] / 1e6:.1f} MB",
         )
     console().print(table)
+    for row in rows:
+        if row["state"].startswith("broken"):
+            print(f"{row['run']} is {row['state']}")
     return 0
 
 
@@ -78,13 +90,15 @@ def _row(directory: "RunDirectory") -> dict[str, Any]:
         decided = [] if config.train.dev_iters else [event for event in evaluations if event["best"]]
         best = decided or evaluations
         row |= {
-            "corpus": directory.read_corpus()["name"],
+            "corpus": str(directory.read_corpus()["name"]),
             "model": config.model,
-            "val": best[-1]["val"] if best else None,
+            "val": float(best[-1]["val"]) if best and best[-1]["val"] is not None else None,
             "state": "counted" if config.model == "ngram" else "not started",
         }
         if config.model != "ngram" and (step := directory.pointer("latest")) is not None:
             row |= {"step": step, "max_iters": config.train.max_iters, "state": "trained"}
-    except (ClearheadError, KeyError) as error:
+    except ClearheadError as error:
         row["state"] = f"broken: {error}"
+    except (KeyError, TypeError, ValueError):
+        row["state"] = f"broken: see clearhead runs verify {directory.path}"
     return row
