@@ -20,7 +20,7 @@ def test_a_verdict_and_an_entry(runs, capsys):
     runs("bigram")
     assert main(["inspect", "bigram"]) == 0
     said = capsys.readouterr().out
-    for words in ("bits above the floor of", "leak", "misfit", "not stabilised", "never current", "through training"):
+    for words in ("bits above the floor of", "leak", "misfit", "not stabilised", "check: floor", "through training"):
         assert words in said
     assert main(["inspect", "bigram", "t", "h", "bigram"]) == 0
     assert re.search(r"after t comes h in [\d,]+ of [\d,]+ cases", capsys.readouterr().out)

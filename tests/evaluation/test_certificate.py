@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,7 +142,7 @@ def test_two_texts_in_one_sampler():
     assert mixed.count(2, 2) == 0
 
 
-def trained(ids, V, rate, steps=300, decay=0.0):
+def trained(ids, V, rate, steps=300, decay=0.0) -> Any:
     """Tables a step apart at the end of a training with AdamW, and the pairs that it draws."""
     torch.manual_seed(0)
     model = BigramLanguageModel(V)

@@ -72,7 +72,7 @@ def short_samples() -> None:
     trainer.SAMPLE_TOKENS = SAMPLED
 
 
-def plan_anew(**given: Any) -> None:
+def plan_anew(replan_at: int = REPLAN_AT, **given: Any) -> None:
     """A fuse, and a planner whose first plan is the flags', and whose second has more steps.
 
     A planner goes by the clock, so that two of its runs are never the same; this one does not.
@@ -85,10 +85,15 @@ def plan_anew(**given: Any) -> None:
 
     def plan(planner: Planner) -> Plan:
         train = replace(planner.config.train, decay_iters=planner.config.train.max_iters - REPLAN_AT, dev_iters=4)
-        return Plan(replace(planner.config, train=train), replace(planner.budget, replan_at=REPLAN_AT), "planned")
+        return Plan(replace(planner.config, train=train), replace(planner.budget, replan_at=replan_at), "planned")
 
     Planner.plan, Budget.revised = plan, revised  # pyright: ignore[reportAttributeAccessIssue]
     fuse(**given)
+
+
+def plan_once(**given: Any) -> None:
+    """A fuse, and a planner that keeps to its first plan."""
+    plan_anew(replan_at=-1, **given)
 
 
 def two_threads(**given: Any) -> None:

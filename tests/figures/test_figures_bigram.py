@@ -43,9 +43,7 @@ def test_a_large_vocabulary_says_what_is_drawn(tmp_path):
     text = tmp_path / "words.txt"
     text.write_text(" ".join(f"w{i % 150}x w{i * 7 % 41}x" for i in range(3000)), encoding="utf-8")
     settings = {"max_iters": 2, "eval_interval": 2, "eval_iters": 1, "block_size": 8, "batch_size": 2, "device": "cpu"}
-    run = clearhead.train(
-        text, model="bigram", tokenizer="word", out=tmp_path, progress=False, device="cpu", **settings
-    )
+    run = clearhead.train(text, model="bigram", tokenizer="word", out=tmp_path, progress=False, **settings)
     view = untyped(run.bigram().view)
     drawn = untyped(figures(view))["counts"]
     assert len(drawn.data[0].z) == 64

@@ -52,7 +52,9 @@ def test_waterfall_bars_hang_from_rung_to_rung(view: Loss) -> None:
         over = rungs[name].over
         assert base + height == pytest.approx(rungs[over].nats if over else rungs[name].nats)
         assert base == pytest.approx(rungs[name].nats if over else 0)
-    lines = {trace.name.split(",")[0]: trace.y[0] for trace in data if trace.mode == "lines"}
+    lines = {
+        trace.name.split(",")[0]: trace.y[0] for trace in data if trace.type == "scatter" and trace.mode == "lines"
+    }
     assert lines == {name: rungs[name].nats for name in ("unigram", "bigram", "ngram")}
 
 

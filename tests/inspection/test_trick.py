@@ -7,7 +7,7 @@ from clearhead.inspection.trick import trick
 from clearhead.models.bigram import BigramLanguageModel
 from inspection.models import KINDS, TOKENIZER, lively
 
-TEXT = "bad cab, "[:7] + " fed"
+TEXT = "bad cab fed"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -20,9 +20,8 @@ def test_four_ways_are_one(kind):
     assert [way.name for way in view.ways][1:] == ["triangular matrix", "softmax of a mask", "attention, equal keys"]
     assert max(way.difference for way in view.ways) < 1e-12
     np.testing.assert_allclose(view.weights, np.tri(8) / np.arange(1, 9)[:, None], atol=1e-14)
-    assert all(len(set(np.round(row[: t + 1], 9))) == 1 for t, row in enumerate(view.scores)), (
-        "equal keys, equal scores"
-    )
+    for t, row in enumerate(view.scores):
+        np.testing.assert_allclose(row[: t + 1], row[0], atol=1e-9, err_msg="equal keys, equal scores")
     assert np.isneginf(view.scores[np.triu_indices(8, 1)]).all()
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -20,7 +22,7 @@ SMALL = {
 }
 
 
-def trained(poem, folder, **settings):
+def trained(poem, folder, **settings) -> Any:
     config = RunConfig.from_preset("modern", "bigram").with_settings({**SMALL, **settings})
     return new_job(config, [str(poem)], out=folder, name="bigram")
 

@@ -67,6 +67,11 @@ def given_flags(argv: Sequence[str]) -> set[str]:
     return {word[2:].split("=")[0].replace("-", "_") for word in argv if word.startswith("--")}
 
 
+def unescape(text: str) -> str:
+    """A text as it was meant by who cannot type a line end or a tab into a shell."""
+    return text.replace("\\n", "\n").replace("\\t", "\t")
+
+
 def _one_line(told: str, verb: str) -> str:
     """The reason inside what tyro prints: a box, or in ASCII a title, a rule and paragraphs between rules."""
     lines = [line.strip(" │") for line in told.splitlines() if line.strip(" │") and line[0] != "╭"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from clearhead.cli.arguments import RUNS, Switch, parse
+from clearhead.cli.arguments import RUNS, Switch, parse, unescape
 from clearhead.config import SamplingConfig
 from clearhead.errors import ConfigError
 
@@ -44,7 +44,7 @@ def run(argv: Sequence[str]) -> int:
     """Write the samples to standard output."""
     arguments = parse(Arguments, "generate", argv)
     prompt = _prompt(arguments)
-    sampling = replace(arguments.sampling, stop=tuple(map(_unescape, arguments.sampling.stop)))
+    sampling = replace(arguments.sampling, stop=tuple(map(unescape, arguments.sampling.stop)))
 
     from clearhead import api
     from clearhead.cli.report import print_json
@@ -69,7 +69,7 @@ def run(argv: Sequence[str]) -> int:
 
 def _prompt(arguments: Arguments) -> str:
     if arguments.prompt_file is None:
-        return _unescape(arguments.prompt)
+        return unescape(arguments.prompt)
     if arguments.prompt:
         raise ConfigError("--prompt and --prompt_file both name a prompt; leave one out")
     try:
@@ -78,10 +78,6 @@ def _prompt(arguments: Arguments) -> str:
         return arguments.prompt_file.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"prompt_file={arguments.prompt_file} cannot be read: {error}; name a UTF-8 text") from None
-
-
-def _unescape(text: str) -> str:
-    return text.replace("\\n", "\n").replace("\\t", "\t")
 
 
 def _warnings(prompt: "Prompt", trained: "Run") -> list[str]:

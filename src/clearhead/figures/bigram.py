@@ -33,12 +33,9 @@ def history_figure(view: Bigram) -> go.Figure:
     """The gap and its parts over steps, on a log scale."""
     steps = [moment.step for moment in view.history]
     parts = [("gap", BLUE, "lines+markers"), ("leak", ORANGE, "lines"), ("misfit", GREEN, "lines")]
-    lines = [
-        go.Scatter(x=steps, y=[_positive(getattr(m, n)) for m in view.history], name=n, mode=how, line={"color": c})
-        for n, c, how in parts
-    ]
-    there = [y for line in lines for y in line.y if y is not None]
-    lowest, highest = (min(there), max(there)) if there else (view.threshold, 1.0)
+    values = {name: [_positive(getattr(moment, name)) for moment in view.history] for name, *_ in parts}
+    lines = [go.Scatter(x=steps, y=values[name], name=name, mode=how, line={"color": c}) for name, c, how in parts]
+    there = [view.threshold, *(y for ys in values.values() for y in ys if y is not None)]
     made = figure(
         *lines,
         title=f"{view.run}: how far the table is from the best there is",
@@ -46,7 +43,7 @@ def history_figure(view: Bigram) -> go.Figure:
         yaxis={
             "title": "bits per token above the floor",
             "type": "log",
-            "range": [math.log10(min(lowest, view.threshold)) - 0.1, math.log10(highest) + 0.1],
+            "range": [math.log10(min(there)) - 0.1, math.log10(max(there)) + 0.1],
             "dtick": 1,
             "minor": {"dtick": "D1", "showgrid": True, "gridcolor": "#F3F3F3"},
             "exponentformat": "none",

@@ -16,7 +16,7 @@ MONOSPACE = "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace"
 TEMPLATE = go.layout.Template(
     layout={
         "font": {"family": "system-ui, -apple-system, Segoe UI, sans-serif", "size": 13},
-        "title": {"x": 0, "xanchor": "left", "font": {"size": 15}},
+        "title": {"x": 0, "xanchor": "left", "pad": {"l": 12}, "font": {"size": 15}},
         "colorway": SERIES,
         "margin": {"l": 60, "r": 20, "t": 60, "b": 50},
         "paper_bgcolor": "white",

@@ -18,7 +18,7 @@ from clearhead.evaluation.loss import evaluating
 from clearhead.inspection.passage import gpt_of
 from clearhead.models.attention import HeadOutput
 from clearhead.models.base import LanguageModel, cross_entropy
-from clearhead.models.gpt import _ACTIVATIONS, Block, FeedForward, GPTLanguageModel
+from clearhead.models.gpt import Block, GPTLanguageModel
 
 TOLERANCE = 1e-5
 """Of what must be equal, as a share of the largest number compared where that is above 1: float32 has 7 digits."""
@@ -48,11 +48,6 @@ def through_projection(block: Block, out: Tensor) -> Tensor:
     """What each head adds to the residual stream: out (B, nh, T, hs) -> (B, nh, T, C), without the bias of proj."""
     packed = block.sa.proj.weight.view(-1, block.sa.n_head, block.sa.head_size)  # (C, nh, hs)
     return torch.einsum("bhtd,chd->bhtc", out, packed)
-
-
-def neurons(ffwd: FeedForward, x: Tensor) -> Tensor:
-    """The hidden layer of a feed-forward over normalised x (B, T, C): (B, T, W)."""
-    return _ACTIVATIONS[ffwd.activation](ffwd.up(x))
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +137,7 @@ class BlockTrace:
     @cached_property
     def hidden(self) -> Tensor:
         """(B, T, W): the feed-forward's neurons after the non-linearity (gated ones after the gate)."""
-        return _quietly(neurons, self.block.ffwd, self.ln2)
+        return _quietly(self.block.ffwd.hidden, self.ln2)
 
     @cached_property
     def feed_forward(self) -> Tensor:

@@ -59,7 +59,11 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, C) -> (B, T, C), every position alone."""
-        return self.dropout(self.proj(_ACTIVATIONS[self.activation](self.up(x))))
+        return self.dropout(self.proj(self.hidden(x)))
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """The neurons: (B, T, C) -> (B, T, W)."""
+        return _ACTIVATIONS[self.activation](self.up(x))
 
 
 class Block(nn.Module):

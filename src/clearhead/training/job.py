@@ -1,6 +1,5 @@
 """From a configuration, or from a run, to a job: all that is prepared before the first step."""
 
-import re
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
@@ -11,14 +10,12 @@ import torch
 
 from clearhead import registry
 from clearhead.config import RunConfig
-from clearhead.data.corpus import read_corpus
-from clearhead.data.prepare import Prepared, prepare, retokenise
 from clearhead.data.tokens import TokenDataset
-from clearhead.errors import CheckpointError, ClearheadError, ConfigError, CorpusError
+from clearhead.errors import CheckpointError, ClearheadError, ConfigError
 from clearhead.evaluation.ladder import Rung, counted_order, counted_rungs, fit_ngram, losses_by_rung
-from clearhead.evaluation.mixing import MixtureFit, fit_mixture, has_dev
+from clearhead.evaluation.mixing import MixtureFit, fit_mixture
 from clearhead.files import sweep
-from clearhead.initialise import default_name, initialise
+from clearhead.initialise import initialise
 from clearhead.models.base import LanguageModel
 from clearhead.models.gpt import GPTLanguageModel
 from clearhead.models.mixture import MixtureLanguageModel
@@ -34,15 +31,15 @@ from clearhead.runs.checkpoint import (
     save_mixture,
     set_newer_aside,
 )
-from clearhead.runs.corpus import corpus_record, open_data
+from clearhead.runs.corpus import open_data
 from clearhead.runs.directory import RunDirectory, create_run
 from clearhead.runs.lock import RunLock
 from clearhead.runs.records import read_json
 from clearhead.runtime import Runtime, choose_runtime, environment
 from clearhead.tokenizers.base import Tokenizer
 from clearhead.training.budget import Budget
+from clearhead.training.draft import draft_run, file_name, read_text
 from clearhead.training.events import Event, Finished, Notice, Saved
-from clearhead.training.planner import Planner
 from clearhead.training.progress import Progress
 from clearhead.training.resuming import check_fits, extend, first_plan, is_complete, rewind
 from clearhead.training.trainer import Trainer
@@ -142,41 +139,27 @@ def new_job(
     tokenizer are another run's; `config` must describe the same model (see `config_from`). With a `budget` the
     planner chooses what is not `fixed`: size, context, batch, steps.
     """
-    registry.check("models", config.model)
-    registry.check("optimizers", config.train.optimizer)
-    _check_name(name)
-    runtime = choose_runtime(config.train)
-    prepared = prepare(config, corpus) if init_from is None else _prepare_for(init_from, config, corpus)
-    record, notices = corpus_record(prepared.corpus), list(prepared.corpus.notices)
-    tokenizer, data = prepared.tokenizer, prepared.data
-    del prepared  # the text is on disk as tokens; a large one should not lie in memory while it is counted
-    if config.model == "mixture" and not has_dev(data):
-        raise ConfigError("model=mixture is fitted on dev, and the text is too short for a dev split; try --model gpt")
-    rungs = list(counted_rungs(data, tokenizer))
-    if budget is not None:
-        fixed = fixed if init_from is None else {*fixed, *asdict(config.architecture), "block_size", "dropout"}
-        plan = Planner(config, fixed, data, tokenizer, rungs, budget, runtime).plan()
-        config, budget = plan.config, plan.budget
-        notices.append(plan.words)
-    config, shrunk = _fit_block(config, data)
-    config = replace(config, init=None if init_from else config.init or default_name(config.trained, config.preset))
+    text = read_text(config, corpus, name=name, init_from=init_from)
+    draft = draft_run(text, init_from=init_from, budget=budget, fixed=fixed)
+    config, tokenizer, data = draft.config, text.tokenizer, text.data
     model = _fresh_model(config, tokenizer, data) if init_from is None else _weights_of(init_from, config)
     run = create_run(
         out,
-        name or f"{_file_name(record['name'])}-{config.model}",
+        name or f"{file_name(text.record['name'])}-{config.model}",
         config=config,
         tokenizer=tokenizer,
-        corpus=record,
+        corpus=text.record,
         environment=environment(),
     )
     lock = RunLock(run.lock_file)
     if isinstance(model, NgramLanguageModel):
         save_checkpoint(run, 0, model, state={})
-        return Job(run, None, rungs, notices, lock)
-    trainer = Trainer(config, model, tokenizer, data, run, runtime, losses_by_rung(rungs), budget=budget)
+        return Job(run, None, draft.rungs, draft.notices, lock)
+    rungs = losses_by_rung(draft.rungs)
+    trainer = Trainer(config, model, tokenizer, data, run, text.runtime, rungs, budget=draft.budget)
     if init_from is not None:  # weights that a resume could not make again
         save_checkpoint(run, 0, model, state=vars(trainer.progress))
-    return Job(run, trainer, rungs, [*notices, *shrunk], lock)
+    return Job(run, trainer, draft.rungs, draft.notices, lock)
 
 
 def resume_job(run: RunDirectory, max_iters: int | None = None) -> Job:
@@ -277,38 +260,3 @@ def _weights_of(run: RunDirectory, config: RunConfig) -> LanguageModel:
         described = {**checkpoint.model.to_config(), "dropout": config.train.dropout}
         return type(checkpoint.model).restore(described, tensors)
     return checkpoint.model
-
-
-def _prepare_for(run: RunDirectory, config: RunConfig, corpus: Sequence[str]) -> Prepared:
-    """A text in the tokens of another run; its own text when none is named."""
-    arguments = corpus or run.read_corpus()["paths"]
-    if not arguments:
-        raise CorpusError(f"run {run.name} was trained on standard input, which is gone; name a text")
-    tokenizer = run.read_tokenizer()
-    read = read_corpus(arguments, config.data, config.tokenizer)
-    return Prepared(read, tokenizer, retokenise(read, tokenizer))
-
-
-def _fit_block(config: RunConfig, data: TokenDataset) -> tuple[RunConfig, list[str]]:
-    """The configuration with a context that the text can fill, and a line when it had to shrink."""
-    asked = config.train.block_size
-    fits = data.fits(asked)
-    if fits == asked:
-        return config, []
-    notice = f"block_size={asked} is more than this text of {len(data.ids('train'))} tokens can fill; using {fits}"
-    return replace(config, train=replace(config.train, block_size=fits)), [notice]
-
-
-def _check_name(name: str | None) -> None:
-    if name is not None and name != _file_name(name):
-        raise ConfigError(f"name='{name}' is no plain folder name; try '{_file_name(name)}'")
-
-
-def _file_name(text: str) -> str:
-    """A text as a folder's name: letters, digits, dot, dash and underscore.
-
-    >>> _file_name("python-docs (Python 3.11.7)")
-    'python-docs'
-    """
-    stem = text.split(" (")[0].removesuffix(".gz").removesuffix(".txt")
-    return re.sub(r"[^\w.-]+", "-", stem).strip("-.")[:80] or "run"

@@ -66,7 +66,7 @@ class Saver:
     def finite(self) -> bool:
         """Whether every weight and moment is a number."""
         held = (*self.model.parameters(), *optimizer_tensors(self.optimizer, self.model).values())
-        return all(math.isfinite(tensor.sum()) for tensor in held)  # a sum is, where all are: one pass over memory
+        return all(math.isfinite(t.detach().sum()) for t in held)  # a sum is where all are: one pass over memory
 
     def save(self, progress: Progress, seconds: float, *, scheduled: bool) -> Iterator[Saved]:
         """Begin checkpoint `progress.step`, unless there is one that knows as much.

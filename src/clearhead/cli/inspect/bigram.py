@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from clearhead.cli.arguments import Words, parse
-from clearhead.cli.generate import _unescape as unescape
+from clearhead.cli.arguments import Words, parse, unescape
 from clearhead.cli.inspect.common import Common, loaded, show
 from clearhead.errors import ConfigError
 

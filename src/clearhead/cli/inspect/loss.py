@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from clearhead.cli.arguments import parse
-from clearhead.cli.generate import _unescape as unescape
+from clearhead.cli.arguments import parse, unescape
 from clearhead.cli.inspect.common import Common, loaded, show
 
 if TYPE_CHECKING:

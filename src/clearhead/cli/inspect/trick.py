@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import tyro
 
-from clearhead.cli.arguments import parse
-from clearhead.cli.generate import _unescape as unescape
+from clearhead.cli.arguments import parse, unescape
 from clearhead.cli.inspect.common import Common, loaded, show
 
 
