@@ -3,13 +3,22 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import clearhead
 from clearhead.cli.main import main
 
-SMALL = {"max_iters": 4, "eval_interval": 2, "n_embd": 16, "n_head": 2, "n_layer": 1, "block_size": 16, "batch_size": 4}
+SMALL: dict[str, Any] = {
+    "max_iters": 4,
+    "eval_interval": 2,
+    "n_embd": 16,
+    "n_head": 2,
+    "n_layer": 1,
+    "block_size": 16,
+    "batch_size": 4,
+}
 LOADED = re.compile(r"""(?:src|href)\s*=\s*["']?\s*(?:https?:)?//|url\(\s*["']?https?:|@import""", re.I)
 
 

@@ -447,7 +447,10 @@ def fuzz_cache(folder: Path, count: int) -> None:
     values = st.one_of(
         edited(original), misstated(json.loads(original)), JSON.map(as_json), DEEP, st.binary(max_size=40)
     )
-    fuzz(check, values, count, [b"{}", b"[]", b"null", b'{"digest": 1}', b'{"digest": {}, "name": []}'])
+    known = [
+        json.dumps(json.loads(original) | {name: None}).encode() for name in ("tokens", "hidden", "dtype", "sha256")
+    ]
+    fuzz(check, values, count, [b"{}", b"[]", b"null", b'{"digest": 1}', b'{"digest": {}, "name": []}', *known])
 
 
 def _let_digest_agree(path: Path) -> None:

@@ -254,7 +254,7 @@ class RunMachine(RuleBasedStateMachine):
     def events_are_told_in_order_once(self) -> None:
         """What the file tells of steps, evaluations and saves: never two of a kind at a step, none left out."""
         events = self.run.read_events()
-        for kind in ("stepped", "evaluated", "sampled", "saved"):
+        for kind in ("stepped", "evaluated", "certified", "sampled", "saved"):
             steps = [event["step"] for event in events if event["event"] == kind]
             assert steps == sorted(set(steps)), kind
         steps = [event["step"] for event in events if event["event"] == "stepped"]

@@ -7,6 +7,7 @@ import pytest
 
 import clearhead
 from clearhead.figures import figures_of
+from clearhead.figures.labels import LETTER, LINE, PLOT, plain
 from clearhead.inspection.embeddings import Embeddings
 from conftest import POEM
 
@@ -53,8 +54,6 @@ def test_every_token_stands_where_its_numbers_say(view):
 
 
 def test_labels_show_white_space_and_do_not_lie_on_each_other(view):
-    from clearhead.figures.embeddings import LETTER, LINE, PLOT
-
     made: Any = figures_of(view)["space-embedding"]
     labelled = [(t, x, y) for trace in made.data for t, x, y in zip(trace.text, trace.x, trace.y, strict=True) if t]
     assert "␣" in {text for text, _, _ in labelled}
@@ -81,6 +80,4 @@ def test_figures_are_json_without_nan(view):
 
 
 def test_no_token_is_taken_for_a_tag():
-    from clearhead.figures.embeddings import _plain
-
-    assert _plain("<b>") == "<\u200bb>"
+    assert plain("<b>") == "<\u200bb>"

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,15 @@ from clearhead.inspection.report import Report
 TEXT = 'The wind went over the hill,\nand <b>rain</b> came & sang;\tI love "dogs", said the child: 1 + 1 = 2?\n'
 """With characters that pages and figures must not take for their own."""
 KINDS = ("gpt", "mixture", "bigram", "ngram")
-SMALL = {"max_iters": 4, "n_embd": 16, "n_head": 2, "n_layer": 2, "block_size": 16, "batch_size": 4, "device": "cpu"}
+SMALL: dict[str, Any] = {
+    "max_iters": 4,
+    "n_embd": 16,
+    "n_head": 2,
+    "n_layer": 2,
+    "block_size": 16,
+    "batch_size": 4,
+    "device": "cpu",
+}
 WITHOUT = {
     "gpt": set(),
     "mixture": set(),
@@ -78,10 +87,10 @@ def test_figures_are_json_without_nan(reported: tuple[str, Run, Report]) -> None
     for part in reported[2].parts:
         first, second = figures_of(part.view), figures_of(part.view)
         for name, drawn in first.items():
-            text = drawn.to_json()
+            text = str(drawn.to_json())
             json.loads(text, parse_constant=refuse)
-            assert drawn.layout.title.text, f"{part.name} {name} has no title"
-            assert text == second[name].to_json(), f"{part.name} {name} is not a function of its numbers"
+            assert drawn.to_plotly_json()["layout"]["title"]["text"], f"{part.name} {name} has no title"
+            assert text == str(second[name].to_json()), f"{part.name} {name} is not a function of its numbers"
 
 
 def test_the_page_holds_all_and_loads_nothing(reported: tuple[str, Run, Report], tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def find(
         width = np.dtype(meta.dtype).itemsize
         sizes = [(folder / file).stat().st_size for file in (TRAIN, VAL)]
         whole = sizes == [meta.tokens["counts"] * width, meta.tokens["val"] * width] and hashes(folder) == meta.sha256
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return None
     return (folder, meta) if whole else None
 

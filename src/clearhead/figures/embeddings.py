@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from clearhead.figures.labels import labels, plain
 from clearhead.figures.theme import (
     BLUE,
     DIVERGING,
@@ -22,10 +23,6 @@ from clearhead.figures.theme import (
 from clearhead.inspection.embeddings import Embeddings, Moment, TableFindings
 from clearhead.inspection.tables import Floats
 
-LABELLED = 150
-"""Tokens that are written out in a picture, at most; the others are dots that tell when pointed at."""
-PLOT, LETTER, LINE = np.array([880.0, 540.0]), 8.0, 15.0
-"""Pixels of the drawing area, of a letter's width and of a line: labels must not lie on each other."""
 COMPARED = 40
 """Tokens in the heatmaps of the direct path, the most frequent."""
 
@@ -250,34 +247,19 @@ def _kind(token: str) -> str:
 
 
 def _written(view: Embeddings, points: Floats) -> list[str]:
-    """Labels, where there is room: of the tokens asked for, then of the most frequent; "" for the others."""
-    order = list(dict.fromkeys([*view.shown, *np.argsort(-view.counts, kind="stable").tolist()]))
-    spread = np.maximum(np.ptp(points[:, :2], axis=0), 1e-12)
-    places = points[:, :2] / spread * PLOT  # pixels
-    labels = [""] * len(view.tokens)
-    taken: list[tuple[float, float, float]] = []
-    for token in order:
-        x, y, half = *places[token].tolist(), LETTER * len(view.tokens[token]) / 2
-        if all(abs(x - other_x) > half + other or abs(y - other_y) > LINE for other_x, other_y, other in taken):
-            labels[token] = _plain(view.tokens[token])
-            taken.append((x, y, half))
-        if len(taken) == LABELLED:
-            break
-    return labels
+    """Labels where there is room: of the tokens asked for, then of the most frequent."""
+    order = dict.fromkeys([*view.shown, *np.argsort(-view.counts, kind="stable").tolist()])
+    return labels(points[:, :2], view.tokens, list(order))
 
 
 def _told(view: Embeddings) -> list[str]:
     few = ["" if count >= view.too_few else ", too few to tell" for count in view.counts]
-    return [f"{_plain(t)}: {c:,} in training text{f}" for t, c, f in zip(view.tokens, view.counts, few, strict=True)]
+    return [f"{plain(t)}: {c:,} in training text{f}" for t, c, f in zip(view.tokens, view.counts, few, strict=True)]
 
 
-def _unlabelled(labels: list[str]) -> str:
-    written = sum(map(bool, labels))
-    return f"; {written:,} of {len(labels):,} tokens written, where there is room" if written < len(labels) else ""
-
-
-def _plain(text: str) -> str:
-    return text.replace("<", "<\u200b")  # a space of no width, and plotly takes nothing for a tag
+def _unlabelled(said: list[str]) -> str:
+    written = sum(map(bool, said))
+    return f"; {written:,} of {len(said):,} tokens written, where there is room" if written < len(said) else ""
 
 
 def _axis(found: TableFindings, which: int) -> dict:

@@ -78,7 +78,7 @@ def waterfall_figure(found: Waterfall) -> go.Figure:
         yaxis={"title": "nats per token", "rangemode": "tozero"},
         xaxis={"type": "category"},
         height=560,
-        legend={"orientation": "v", "yanchor": "top", "y": 0.98, "bgcolor": "rgba(255,255,255,0.6)"},
+        legend={"orientation": "v", "yanchor": "top", "y": 0.98},
     )
 
 
@@ -124,9 +124,8 @@ def text_figure(text: Surprisal) -> go.Figure:
         height=150 + 30 * rows,
         margin={"l": 20, "t": 80, "b": 20},
     )
-    made.update_layout(
-        updatemenus=[{"type": "buttons", "direction": "right", "buttons": buttons, "x": 1, "y": 1, "yanchor": "bottom"}]
-    )
+    menu = {"type": "buttons", "direction": "right", "buttons": buttons, "x": 1, "y": 1, "yanchor": "bottom"}
+    made.update_layout(updatemenus=[{**menu, "bgcolor": "#E6E6E6", "font": {"color": "#222222"}}])
     return made
 
 

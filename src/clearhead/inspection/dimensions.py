@@ -99,7 +99,7 @@ class Meaning:
         legend = (
             f"r: the strongest correlation of any dimension over {self.tokens} tokens; turned: the strongest after a\n"
             f"random rotation, mean of {self.trials}; p turned: how often that is as strong; p dealt: the same with\n"
-            f"vectors dealt out to other tokens; both times {len(self.features)} features"
+            f"vectors dealt out to other tokens; both times the number of features, {len(self.features)}"
         )
         return "\n".join([*aligned([head, *rows]), legend, self.verdict] if rows else [self.verdict])
 
