@@ -2,117 +2,61 @@
 
 python benchmarks/soak.py [--minutes 60] [--seed 1] [--json]
 
-A small model is trained once without interruption. After that it is trained again and again, each time killed at
-random moments (some before the first checkpoint, some while one is being written) and resumed until it is done.
-Its last weights and moments are compared with the uninterrupted run's by SHA-256. Exit 1 when any differ.
+Every registered model with every registered optimizer is trained once without interruption. After that they are
+trained again in turns, each time killed at random moments and resumed until done, as in tests/faults/test_kills.py,
+with larger models and more steps. What is compared: the SHA-256 of weights, moments and mixtures, the pointers, the
+configuration, and every event but for its clocks. Exit 1 when any differs. Linux only.
 """
 
-import random
-import subprocess
+import shutil
 import sys
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Sequence
+from dataclasses import replace
+from importlib import import_module
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from machine import PYTHON, arguments, clearhead, environment, facts, show
+from machine import arguments, facts, show
 
 from clearhead.data.named import python_docs
-from clearhead.files import sha256_file
-from clearhead.runs.directory import RunDirectory
 
-FLAGS = {
-    "n_embd": 32,
-    "n_head": 2,
-    "n_layer": 2,
-    "block_size": 32,
-    "batch_size": 8,
-    "dropout": 0.1,
-    "max_iters": 600,
-    "eval_interval": 50,
-    "eval_iters": 2,
-    "save_interval": 20,
-    "keep": 2,
-    "device": "cpu",
-}
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}
-"""Sums in a fixed order on any machine, however busy."""
+HARNESS = Path(__file__).parents[1] / "tests" / "faults"
+LARGER = {"n_embd": 32, "n_layer": 2, "block_size": 32, "batch_size": 8, "max_iters": 150, "eval_interval": 40}
+MOST_KILLS = 6
+"""Of one run."""
 TEXT_CHARACTERS = 30_000
-KILLED = -9
-SAFETENSORS = ("model.safetensors", "optimizer.safetensors")
-
-
-class Soak:
-    """One folder of runs, an uninterrupted one to compare with, and counts of what was done."""
-
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.out = folder / "runs"
-        self.text = folder / "text.txt"
-        self.text.write_text(python_docs()[1][:TEXT_CHARACTERS], encoding="utf-8")
-        self.random = random.Random(seed)
-        self.env = ONE_THREAD | {"CLEARHEAD_CACHE": str(folder / "cache")}
-        self.counts: Counter[str] = Counter()
-        clearhead(*self.train_words("whole"), env=self.env)
-        self.whole = self.digests("whole")
-
-    def train_words(self, name: str) -> list[str]:
-        """The command that begins a run."""
-        flags = [word for flag, value in FLAGS.items() for word in (f"--{flag}", str(value))]
-        return ["train", str(self.text), "--out", str(self.out), "--name", name, *flags]
-
-    def digests(self, name: str) -> list[str]:
-        """SHA-256 of the last weights and moments of a run."""
-        last = RunDirectory(self.out / name).checkpoint(FLAGS["max_iters"])
-        return [sha256_file(last / file) for file in SAFETENSORS]
-
-    def cycle(self) -> None:
-        """One run, killed and resumed until it is done, and compared."""
-        name = f"killed-{self.counts['cycles'] + 1}"
-        run = RunDirectory(self.out / name)
-        while not (run.path.exists() and run.steps()):
-            if run.path.exists():  # killed before the first checkpoint: nothing to resume, so begin again
-                self.counts["begun_again"] += 1
-                run.path.rename(self.out / f"abandoned-{self.counts['begun_again']}")
-            self.until_killed(self.train_words(name), run)
-        while run.steps()[-1] < FLAGS["max_iters"]:
-            self.counts["resumes"] += 1
-            self.until_killed(["resume", str(run.path)], run)
-        self.counts["cycles"] += 1
-        self.counts["differing"] += self.digests(name) != self.whole
-
-    def until_killed(self, words: Sequence[str], run: RunDirectory) -> None:
-        """Run a verb and kill it at a random step, every second time at none; a failure of its own ends the soak."""
-        step = self.random.randrange(2 * FLAGS["max_iters"])
-        process = subprocess.Popen(
-            [PYTHON, "-m", "clearhead", *words],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env=environment(self.env),
-        )
-        while process.poll() is None and (not run.path.exists() or len(run.read_events()) < step):
-            time.sleep(0.01)
-        if process.poll() is None and step < FLAGS["max_iters"]:
-            process.kill()
-            self.counts["kills"] += 1
-        _, told = process.communicate()
-        if process.returncode not in (0, KILLED):
-            raise SystemExit(f"{' '.join(words)} failed by itself: {told.decode(errors='replace')[-2_000:]}")
 
 
 def soak(minutes: float, seed: int) -> dict[str, Any]:
-    """Cycles for about `minutes`, at least until one run was killed; counts of what happened."""
-    start = time.monotonic()
+    """Runs for about `minutes`, at least until one was killed; counts of what happened."""
+    sys.path.insert(0, str(HARNESS))
+    killing = import_module("killing")
+    start, differing = time.monotonic(), 0
     with tempfile.TemporaryDirectory() as folder:
-        trial = Soak(Path(folder), seed)
-        while not trial.counts["kills"] or time.monotonic() - start < minutes * 60:
-            trial.cycle()
-        counts = trial.counts
+        text = Path(folder) / "text.txt"
+        text.write_text(python_docs()[1][:TEXT_CHARACTERS], encoding="utf-8")
+        with killing.Trial(Path(folder), text, seed) as trial:
+            for case in cycle(killing.cases()):
+                if trial.counts["kills"] and time.monotonic() - start > minutes * 60:
+                    break
+                try:
+                    trial.survive(replace(case, flags=LARGER | case.flags), MOST_KILLS)
+                except AssertionError as error:
+                    differing += 1
+                    print(error, file=sys.stderr)
+                for run in trial.out.glob("*-[0-9]*"):
+                    shutil.rmtree(run)
+            counts = dict(trial.counts)
+    cycles, kills = counts.pop("runs"), counts.pop("kills")
     return {
         "minutes": round((time.monotonic() - start) / 60, 1),
-        "steps_of_a_run": FLAGS["max_iters"],
-        **{name: counts[name] for name in ("cycles", "kills", "resumes", "begun_again", "differing")},
+        "steps_of_a_run": LARGER["max_iters"],
+        "cycles": cycles,
+        "kills": kills,
+        **{f"kills {where}": count for where, count in sorted(counts.items())},
+        "differing": differing,
     }
 
 

@@ -9,7 +9,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
-from clearhead.training.events import Evaluated, Event, Finished, Notice, Replanned, Sampled, Saved, Started, Stepped
+from clearhead.training.events import (
+    Certified,
+    Evaluated,
+    Event,
+    Finished,
+    Notice,
+    Replanned,
+    Sampled,
+    Saved,
+    Started,
+    Stepped,
+)
 
 FAR_FROM_UNIFORM = 0.3
 """Nats: a first loss further than this from ln V deserves a sentence."""
@@ -35,6 +46,11 @@ class PlainConsole:
                 self._step(event)
             case Evaluated():
                 self._evaluation(event)
+            case Certified():
+                gap, leak = event.gap / math.log(2), event.leak / math.log(2)
+                self.line(
+                    f"  the table is {gap:.4f} bits above the best there is, {leak:.4f} of them on pairs never seen"
+                )
             case Sampled():
                 self.line(f"[dim]{indented(event.text)}[/dim]")
             case Replanned():
