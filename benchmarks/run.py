@@ -16,6 +16,7 @@ import budgets
 import count_models
 import footprint
 import page
+import saving
 import sharing
 import soak
 import startup
@@ -119,6 +120,9 @@ class Bench:
 
     def sharing(self) -> dict[str, Any]:
         return sharing.measure(4.0)
+
+    def saving(self) -> dict[str, Any]:
+        return saving.measure(self.corpus.argument, steps=6, repeat=5)
 
     def soak(self) -> dict[str, Any]:
         return soak.soak(self.chosen.soak, seed=1)

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from clearhead.config import PRESET_INIT, RunConfig
 from clearhead.errors import ConfigError, DivergenceError
@@ -133,10 +134,10 @@ def test_the_best_weights_are_judged(runs: ModuleType, poem: Path) -> None:
 def test_divergence_is_a_result(
     runs: ModuleType, results: ModuleType, poem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def diverge(_: Trainer) -> None:
+    def diverge(_: Trainer) -> Tensor:
         raise DivergenceError("loss nan")
 
-    monkeypatch.setattr(Trainer, "step", diverge)
+    monkeypatch.setattr(Trainer, "gradients", diverge)
     file = tmp_path / "recipe.jsonl"
     (line,) = runs.measure_missing(runs.plan({"base": {}}, {str(poem): TINY}, [1], 4), file)
     assert "diverged" in line

@@ -12,7 +12,7 @@ from typing import Any
 
 SAMPLED = 16
 """Tokens of a sample: more would take most of the time."""
-REPLAN_AT, REST = 7, 20
+REPLAN_AT, REST = 3, 5
 """Of a planned run: the step at which it is planned anew, and how many follow."""
 
 
@@ -67,9 +67,9 @@ def _half_a_line(events: Any, event: Any) -> None:
 
 def short_samples() -> None:
     """Let samples be short."""
-    from clearhead.training import trainer
+    from clearhead.training import judging
 
-    trainer.SAMPLE_TOKENS = SAMPLED
+    judging.SAMPLE_TOKENS = SAMPLED
 
 
 def plan_anew(replan_at: int = REPLAN_AT, **given: Any) -> None:
@@ -81,10 +81,10 @@ def plan_anew(replan_at: int = REPLAN_AT, **given: Any) -> None:
     from clearhead.training.planner import Plan, Planner
 
     def revised(budget: Budget, train: Any, step: int, step_seconds: float) -> Any:
-        return replace(train, max_iters=step + REST, decay_iters=REST, dev_iters=6)
+        return replace(train, max_iters=step + REST, decay_iters=REST, dev_iters=2)
 
     def plan(planner: Planner) -> Plan:
-        train = replace(planner.config.train, decay_iters=planner.config.train.max_iters - REPLAN_AT, dev_iters=4)
+        train = replace(planner.config.train, decay_iters=planner.config.train.max_iters - REPLAN_AT, dev_iters=1)
         return Plan(replace(planner.config, train=train), replace(planner.budget, replan_at=replan_at), "planned")
 
     Planner.plan, Budget.revised = plan, revised  # pyright: ignore[reportAttributeAccessIssue]

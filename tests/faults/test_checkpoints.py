@@ -15,7 +15,6 @@ from clearhead.files import sha256_file
 from clearhead.runs.checkpoint import FILES, MANIFEST, MODEL, OPTIMIZER, STATE, load_mixture, newest_checkpoint
 from clearhead.runs.directory import RunDirectory
 from clearhead.runs.verification import verify_run
-from clearhead.training import trainer
 from clearhead.training.job import new_job, resume_job
 from clearhead.training.running import run_job
 
@@ -55,7 +54,7 @@ def made(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLEARHEAD_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        patch.setattr(trainer, "SAMPLE_TOKENS", 4)
+        patch.setattr("clearhead.training.judging.SAMPLE_TOKENS", 4)
         yield of
 
 

@@ -14,7 +14,6 @@ from clearhead.models.base import Output
 from clearhead.runs.checkpoint import MODEL, OPTIMIZER
 from clearhead.runs.directory import RunDirectory
 from clearhead.runs.verification import verify_run
-from clearhead.training import trainer as trainer_module
 from clearhead.training.job import resume_job
 from clearhead.training.running import run_job
 from clearhead.training.trainer import Trainer
@@ -25,7 +24,7 @@ WHERE = ("loss", "gradient", "weights", "a weight", "a moment")
 
 @pytest.fixture(autouse=True)
 def _short_samples(monkeypatch):
-    monkeypatch.setattr(trainer_module, "SAMPLE_TOKENS", 4)
+    monkeypatch.setattr("clearhead.training.judging.SAMPLE_TOKENS", 4)
 
 
 @pytest.fixture(scope="module")

@@ -342,12 +342,16 @@ RUN_FILES = (
     *("checkpoints/step-4/manifest.json", "checkpoints/step-4/model.safetensors"),
     *("checkpoints/step-4/optimizer.safetensors", "checkpoints/step-4/state.json", "tokenizer.json"),
 )
+COUNTS = {"train": 1, "dev": 0, "val": 1}
+RECORD = {"name": "a", "paths": [], "sha256": "a", "val_sha256": "b", "documents": COUNTS, "characters": COUNTS}
 KNOWN_RUN_FILES: dict[str, list[bytes]] = {
     "best": [b"step-" + b"9" * 5_000, b"\xff\xfe../../step-1", "step-٤".encode()],
     "latest": [b"step-" + b"9" * 5_000],
     "events.jsonl": [b"\xff", b"[1]\n", b"null\n", b"{}\n", b"[" * 100_000, b'{"event": "evaluated", "step": 2}\n',
                      b'{"event": "evaluated", "step": 2, "best": true, "val": "low"}\n'],
-    "corpus.json": [b"{}", b'{"name": 3}', b'{"name": "[/b]", "paths": 5}'],
+    "corpus.json": [b"{}", as_json(RECORD | {"paths": [[]]}), as_json(RECORD | {"paths": [None]}),
+                    as_json(RECORD | {"paths": ["-"]}), as_json(RECORD | {"sha256": "0", "blocks": 3}),
+                    b'{"name": 3}', b'{"name": "[/b]", "paths": 5}'],
     "manifest.json": [b"{}", b'{"config.toml": 3}', b'{"../config.toml": "a"}', b'{"a\\u0000b": "a"}'],
 }  # fmt: skip
 
@@ -419,7 +423,7 @@ def test_a_run_in_which_a_file_is_anything(finished, tmp_path, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUN_FILES)
 def test_many_runs_in_which_a_file_is_anything(finished, tmp_path, name):
-    fuzz_run(finished, tmp_path, name, FULL // 10)
+    fuzz_run(finished, tmp_path, name, FULL // 25)
 
 
 def fuzz_cache(folder: Path, count: int) -> None:

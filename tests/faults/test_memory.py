@@ -33,7 +33,7 @@ ERRORS = {
 
 @pytest.fixture(autouse=True)
 def _short_samples(monkeypatch):
-    monkeypatch.setattr(trainer_module, "SAMPLE_TOKENS", 4)
+    monkeypatch.setattr("clearhead.training.judging.SAMPLE_TOKENS", 4)
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_one_row_that_does_not_fit_ends_in_one_line(tmp_path, little_memory, mon
     assert "try a smaller --block_size or --n_embd" in said.err
     assert "doctor --run" in said.err
     monkeypatch.undo()
-    monkeypatch.setattr(trainer_module, "SAMPLE_TOKENS", 4)
+    monkeypatch.setattr("clearhead.training.judging.SAMPLE_TOKENS", 4)
     monkeypatch.setenv("CLEARHEAD_CACHE", str(tmp_path / "cache"))
     said = call("resume", tmp_path / "runs" / "run")
     assert said.code == 0, said

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-import inspection.models as small
+import inspection.tiny_models as small
 from clearhead.figures.attention import LARGEST, THUMBNAIL, figures, reduced
 from clearhead.inspection.attention import attention
 

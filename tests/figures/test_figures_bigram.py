@@ -8,7 +8,7 @@ from clearhead.api import Run
 from clearhead.figures.bigram import figures
 from clearhead.figures.next import figures as next_figures
 from clearhead.figures.trick import figures as trick_figures
-from inspection.models import untyped
+from inspection.tiny_models import untyped
 from runs.trained import copy_of
 
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-import inspection.models as small
+import inspection.tiny_models as small
 from clearhead.figures.lens import SHOWN, figures
 from clearhead.inspection.lens import lens
 

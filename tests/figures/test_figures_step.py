@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-import inspection.models as small
+import inspection.tiny_models as small
 from clearhead.figures.step import figures
 from clearhead.inspection.step import step
 from clearhead.models.bigram import BigramLanguageModel

@@ -13,7 +13,7 @@ from clearhead.inspection import average
 from clearhead.inspection.average import next_table
 from clearhead.inspection.bigram import bigram
 from clearhead.inspection.signals import row_change
-from inspection.models import untyped
+from inspection.tiny_models import untyped
 from runs.trained import copy_of
 
 

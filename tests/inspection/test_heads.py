@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-import inspection.models as small
+import inspection.tiny_models as small
 from clearhead.errors import ConfigError, TokenizerError
 from clearhead.inspection.attention import attention
 from clearhead.inspection.heads import Windows, _marks, _on, ablated, distances, entropy, head_scores

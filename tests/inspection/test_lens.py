@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-import inspection.models as small
+import inspection.tiny_models as small
 from clearhead.errors import ConfigError, TokenizerError
 from clearhead.inspection.decomposition import decompose
 from clearhead.inspection.lens import lens

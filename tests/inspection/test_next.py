@@ -15,7 +15,7 @@ from clearhead.inspection import next as module
 from clearhead.inspection.next import next_token
 from clearhead.inspection.trace import DisagreementError
 from clearhead.tokenizers.word import WordTokenizer
-from inspection.models import TOKENIZER, lively, untyped
+from inspection.tiny_models import TOKENIZER, lively, untyped
 from runs.trained import copy_of
 
 MODEL = lively()

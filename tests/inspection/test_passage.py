@@ -2,7 +2,7 @@
 
 import pytest
 
-import inspection.models as small
+import inspection.tiny_models as small
 from clearhead.errors import ConfigError
 from clearhead.inspection.passage import find_passage, read_passage, token_id
 from clearhead.models.bigram import BigramLanguageModel

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-import inspection.models as small
+import inspection.tiny_models as small
 from clearhead.errors import ConfigError
 from clearhead.inspection.trace import TOLERANCE, DisagreementError, agreement, trace
 from clearhead.models.bigram import BigramLanguageModel

@@ -5,7 +5,7 @@ from clearhead.errors import ConfigError, TokenizerError
 from clearhead.inspection import trick as module
 from clearhead.inspection.trick import trick
 from clearhead.models.bigram import BigramLanguageModel
-from inspection.models import KINDS, TOKENIZER, lively
+from inspection.tiny_models import KINDS, TOKENIZER, lively
 
 TEXT = "bad cab fed"
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-import inspection.models as small
+import inspection.tiny_models as small
 from clearhead.inspection.trace import trace
 from oracles.foreign import as_gpt2, as_qwen3
 

@@ -19,7 +19,6 @@ from clearhead.runs.directory import RunDirectory
 from clearhead.runs.verification import verify_run
 from clearhead.runtime import Runtime
 from clearhead.training import job as job_module
-from clearhead.training import trainer as trainer_module
 from clearhead.training.events import Evaluated, Event, Finished, Saved, Stepped
 from clearhead.training.job import Job, new_job, resume_job
 from clearhead.training.resuming import extend
@@ -48,7 +47,7 @@ class Killed(BaseException):
 
 @pytest.fixture(autouse=True)
 def _short_samples(monkeypatch):
-    monkeypatch.setattr(trainer_module, "SAMPLE_TOKENS", 4)
+    monkeypatch.setattr("clearhead.training.judging.SAMPLE_TOKENS", 4)
 
 
 @pytest.fixture

@@ -263,6 +263,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(make, monkeypatch):
     for event in events:
         if isinstance(event, Stepped) and event.step == 7:
             break
+    job.trainer.saver.writer.wait()
     monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
     with pytest.raises(StorageError, match="No space left"):
         list(events)

@@ -115,7 +115,7 @@ def _read_meta(path: Path) -> TokenMeta:
     values: dict[str, Any] = {**json.loads(path.read_text(encoding="utf-8"))}
     digest = values.pop("digest")
     meta = TokenMeta(**values)
-    if digest != meta.digest or meta.format != _FORMAT or not _is_possible(meta):
+    if digest != meta.digest or asdict(meta) != values or meta.format != _FORMAT or not _is_possible(meta):
         raise ValueError(f"{path} has changed, or has another format")
     return meta
 

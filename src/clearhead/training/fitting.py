@@ -195,6 +195,6 @@ def _parts(footprint: Footprint) -> dict[str, int]:
         "weights": tensors.weights,
         "gradients": tensors.gradients,
         "moments": tensors.moments,
-        "activations, logits": tensors.step - tensors.gradients,
+        "activations, logits": tensors.step.all - tensors.gradients,
         "copy to save from": footprint.copy,
     }

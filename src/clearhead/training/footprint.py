@@ -21,11 +21,12 @@ from clearhead.runtime import Runtime
 from clearhead.training.draft import Draft, Text
 from clearhead.training.memory import peak_resident, resident
 from clearhead.training.sinks import MOST_STEP_LINES, TensorBoard
-from clearhead.training.weighing import Tensors, build_model, file_size, make_step, weigh
+from clearhead.training.weighing import Taken, Tensors, build_model, file_size, make_step, weigh
 
-STEPS, PASSES = 1.3, 2.5
-"""Memory that steps, and passes without gradients, occupy over what their tensors take: freed blocks of one size do not
-fill with others. In ten shapes, presets and types with glibc 2.36 steps took 1.1 to 1.5, passes 2 to 3.5 of it."""
+STEPS, GAPS = 1.3, 2
+"""Freed blocks of one size do not fill with others. Steps occupied 1.3 of what their tensors take (1.1 to 1.7 in twelve
+shapes, presets and types, glibc 2.36); passes without gradients twice what the small blocks take, beside all blocks
+(within a seventh in five shapes and vocabularies)."""
 COUNTED, TRAINING, JUDGING = "reading and counting", "training", "judging"
 """The phases."""
 TYPICAL = 400 << 20
@@ -34,8 +35,9 @@ COUNTING, POSITIONS = 22, 24
 """Bytes for an n-gram, and for each of the positions looked at in one go, while n-grams are counted."""
 ROWS = 4 * 8 * ROW_CELLS
 """What the n-gram works in while it scores."""
-STEP_LINE, EVALUATION_LINES, SCALARS = 110, 1_000, 160
-"""Bytes in events.jsonl of a step, of an evaluation with its sample; in TensorBoard's file of a step."""
+STEP_LINE, EVALUATION_LINES, SCALARS, SETTINGS = 170, 400, 160, 5_000
+"""Bytes in events.jsonl of a step, and of an evaluation with its sample; in TensorBoard's file of a step; of a run's
+configuration and the like."""
 SMALL_FILES = 900
 """Bytes of state.json and manifest.json."""
 
@@ -141,7 +143,7 @@ def predict(draft: Draft, baseline: Baseline) -> Footprint:
         file = file_size(named_arrays(ngram.levels))
     if config.model == "ngram":
         memory = {COUNTED: baseline.most, JUDGING: baseline.now + 3 * BYTES_PER_NGRAM * counted}
-        return Footprint(config, None, memory, None, Disk(_tokens(text), file + SMALL_FILES, 1, 0, EVALUATION_LINES))
+        return Footprint(config, None, memory, None, Disk(_tokens(text), file + SMALL_FILES, 1, 0, SETTINGS))
     return predict_training(config, text, baseline, counted, file)
 
 
@@ -182,14 +184,18 @@ def smaller(config: RunConfig) -> Iterator[dict[str, int]]:
 
 
 def _training(tensors: Tensors) -> int:
-    beside = max(STEPS * tensors.step, PASSES * tensors.evaluation)
+    beside = max(STEPS * tensors.step.all, _passing(tensors.evaluation))
     return tensors.weights + tensors.moments + round(beside)
+
+
+def _passing(taken: Taken) -> int:
+    return taken.all + GAPS * taken.small
 
 
 def _judging(tensors: Tensors, config: RunConfig, text: Text, ngrams: int) -> int:
     """The trainer's weights and moments are still there when the checkpoint is read that is used, and the one that
     judged; the n-gram is counted again beside them, once with dev and once without, and all speak of a text."""
-    held, speaking = tensors.weights + tensors.moments, round(PASSES * tensors.judging)
+    held, speaking = tensors.weights + tensors.moments, _passing(tensors.judging)
     reading = tensors.weights + max(tensors.weights, tensors.moments)
     if config.trained != "gpt" or not has_dev(text.data):
         return held + max(reading, tensors.weights + speaking)
@@ -211,13 +217,16 @@ def _tokens(text: Text) -> int:
 
 def _saves_midway(config: RunConfig) -> bool:
     """Whether a step is made while a checkpoint is written."""
-    return config.train.max_iters > min(config.train.save_interval, config.train.eval_interval)
+    train = config.train
+    return train.save_minutes is not None or train.max_iters > min(train.save_interval, train.eval_interval)
 
 
 def _disk(config: RunConfig, text: Text, tensors: Tensors, ngram_file: int) -> Disk:
     train = config.train
     evaluations = train.max_iters // train.eval_interval + 2
     saves = train.max_iters // train.save_interval + evaluations if _saves_midway(config) else 1
+    if train.save_minutes is not None:
+        saves = train.max_iters
     steps = min(train.max_iters, MOST_STEP_LINES)
     scalars = SCALARS * train.max_iters if TensorBoard.available() else 0
     return Disk(
@@ -225,5 +234,5 @@ def _disk(config: RunConfig, text: Text, tensors: Tensors, ngram_file: int) -> D
         checkpoint=tensors.model_file + tensors.optimizer_file + SMALL_FILES,
         checkpoints=min(saves, train.max_iters, train.keep + 2),
         mixture=tensors.model_file + ngram_file + SMALL_FILES if config.model == "mixture" else 0,
-        beside=STEP_LINE * steps + EVALUATION_LINES * evaluations + scalars,
+        beside=SETTINGS + STEP_LINE * steps + EVALUATION_LINES * evaluations + scalars,
     )

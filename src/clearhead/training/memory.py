@@ -7,6 +7,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,23 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+LARGE = 32 << 20
+"""Bytes from which on a block is the system's, fetched and handed back by itself (see `runtime.keep_memory`)."""
+
+
+@dataclass
+class Bytes:
+    """Bytes by kind of device, and on a CPU by the size of the blocks: "cpu", "cpu small", "cpu large"."""
+
+    live: Counter[str] = field(default_factory=Counter)
+    peak: Counter[str] = field(default_factory=Counter)
+
+    def add(self, size: int, kind: str) -> None:
+        """Count a block, or with a negative size its end."""
+        for name in (kind, f"{kind} {'large' if abs(size) >= LARGE else 'small'}"):
+            self.live[name] += size
+            self.peak[name] = max(self.peak[name], self.live[name])
 
 
 class TensorMeter(TorchDispatchMode):
@@ -29,13 +47,22 @@ class TensorMeter(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.live: Counter[str] = Counter()
-        self.peak: Counter[str] = Counter()
+        self._bytes = Bytes()
         self._known: dict[int, weakref.ref[Any]] = {}
+
+    @property
+    def live(self) -> Counter[str]:
+        """What has not been freed."""
+        return self._bytes.live
+
+    @property
+    def peak(self) -> Counter[str]:
+        """The most that was live at one time."""
+        return self._bytes.peak
 
     def forget_peak(self) -> None:
         """Let the peak begin at what is live now."""
-        self.peak = Counter(self.live)
+        self._bytes.peak = Counter(self.live)
 
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -54,12 +81,11 @@ class TensorMeter(TorchDispatchMode):
             return
 
         def freed(_: object) -> None:
-            self.live[kind] -= size
+            self._bytes.add(-size, kind)
             del self._known[key]
 
         self._known[key] = weakref.ref(storage, freed)
-        self.live[kind] += size
-        self.peak[kind] = max(self.peak[kind], self.live[kind])
+        self._bytes.add(size, kind)
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from clearhead.config import TrainConfig
 from clearhead.errors import CheckpointError
 from clearhead.models.base import LanguageModel
 from clearhead.runs.checkpoint import optimizer_tensors
@@ -45,6 +46,15 @@ class Progress:
             raise CheckpointError(f"the checkpoint's state does not fit this version ({error}); train again") from None
 
 
+@dataclass(frozen=True)
+class Made:
+    """An update that was made, and how to have its loss (nats per token) and gradient norm."""
+
+    step: int
+    learning_rate: float
+    figures: Callable[[], list[float]]
+
+
 class Saver:
     """Saves a run as it trains, and says so.
 
@@ -67,6 +77,14 @@ class Saver:
         """Whether every weight and moment is a number."""
         held = (*self.model.parameters(), *optimizer_tensors(self.optimizer, self.model).values())
         return all(math.isfinite(t.detach().sum()) for t in held)  # a sum is where all are: one pass over memory
+
+    def due(self, step: int, reason: str | None, train: TrainConfig) -> bool | None:
+        """Whether a save that is due is scheduled; None where none is due. `reason` is why the run ends, if it does."""
+        if reason == "interrupted":
+            return False
+        if reason or (step and step % train.save_interval == 0):
+            return True
+        return False if self.overdue(train.save_minutes) else None
 
     def save(self, progress: Progress, seconds: float, *, scheduled: bool) -> Iterator[Saved]:
         """Begin checkpoint `progress.step`, unless there is one that knows as much.

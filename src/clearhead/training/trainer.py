@@ -3,21 +3,17 @@
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 from clearhead import registry
-from clearhead.config import RunConfig, SamplingConfig
+from clearhead.config import RunConfig
 from clearhead.data.tokens import TokenDataset
 from clearhead.errors import DivergenceError, OutOfMemoryError
-from clearhead.evaluation.loss import estimate_loss, split_loss
-from clearhead.generation.text import stream_text
-from clearhead.initialise import expected_first_loss
 from clearhead.models.base import LanguageModel
 from clearhead.optim.schedules import schedule
 from clearhead.runs.checkpoint import Checkpoint, restore_optimizer
@@ -27,25 +23,11 @@ from clearhead.runtime import Runtime, keep_memory, memory_bounded, release_memo
 from clearhead.tokenizers.base import Tokenizer
 from clearhead.training.budget import Budget
 from clearhead.training.certifying import Certifier
-from clearhead.training.events import Evaluated, Event, Finished, Notice, Replanned, Sampled, Started, Stepped
+from clearhead.training.events import Evaluated, Event, Finished, Notice, Replanned, Sampled, Stepped
 from clearhead.training.feed import Feed
+from clearhead.training.judging import Judge
 from clearhead.training.parallel import Forward, compile_forward, micro_batches, wants_compile
-from clearhead.training.progress import Progress, Saver
-
-DEV_TOKENS = 1 << 16
-"""Dev tokens looked at in each evaluation, at most."""
-SAMPLE_TOKENS = 120
-A_TRIFLE = 1e-3
-"""Nats: less than this below a rung is not below it."""
-
-
-@dataclass(frozen=True)
-class Made:
-    """An update that was made, and how to have its loss (nats per token) and gradient norm."""
-
-    step: int
-    learning_rate: float
-    figures: Callable[[], list[float]]
+from clearhead.training.progress import Made, Progress, Saver
 
 
 @dataclass
@@ -73,6 +55,7 @@ class Trainer:
         self.optimizer = registry.resolve("optimizers", self.train.optimizer)(self.model, self.train)
         self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.feed = Feed(self.data, self.train, self.runtime)
+        self.judge = Judge(self.model, self.tokenizer, self.feed, self.rungs)
         self.certifier = Certifier(self.feed, self.model)
         self.saver = Saver(CheckpointWriter(self.run, self.train.keep), self.model, self.optimizer)
         self.progress = Progress(micro_batches=self.train.accumulation, threads=self.runtime.threads)
@@ -97,7 +80,7 @@ class Trainer:
         self._begun = time.perf_counter()
         self.interruptible = True
         progress = self.progress
-        yield self._started()
+        yield self.judge.started(self.run.name, self.config.init, progress.step)
         yield from self._prepare()
         while True:
             reason = self._ended()
@@ -170,9 +153,8 @@ class Trainer:
         if progress.compiled is None:
             progress.compiled = wants_compile(self.train, self.runtime)
         if progress.compiled:
-            x, y = self.feed.batch("train", 0)
-            part_x, part_y, _ = next(micro_batches(x, y, progress.micro_batches))
-            self._forward, trouble = compile_forward(self.model, self.runtime, (part_x, part_y))
+            x, y, _ = next(micro_batches(*self.feed.batch("train", 0), progress.micro_batches))
+            self._forward, trouble = compile_forward(self.model, self.runtime, (x, y))
             if trouble:
                 progress.compiled = False
                 yield Notice(progress.step, trouble)
@@ -226,8 +208,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.saver.writer.wait()
         what = f"loss {loss}" if not math.isfinite(loss) else f"gradient norm {norm}"
-        when = "a save" if self.runtime.lag else "the update"
-        raise self._diverged(what, made.step - 1, when)
+        raise self._diverged(what, made.step - 1, "a save" if self.runtime.lag else "the update")
 
     def _diverged(self, what: str, step: int, before: str) -> DivergenceError:
         return DivergenceError(
@@ -250,7 +231,7 @@ class Trainer:
         if train.max_iters == before:
             return
         self.train, self.config = train, replace(self.config, train=train)
-        self.feed = replace(self.feed, train=train)
+        self.feed = self.judge.feed = replace(self.feed, train=train)
         self.run.replace_config(self.config)
         yield self._replanned(before)
 
@@ -283,49 +264,26 @@ class Trainer:
         self._check_weights()
         progress = self.progress
         with memory_bounded(self._advice):
-            losses, dev = self._losses()
+            losses, dev = self.judge.losses(progress.step, progress.micro_batches)
         best = dev is not None and dev < progress.best_dev
         progress.evaluated_at = progress.step
         if dev is not None:
             progress.best_dev = min(dev, progress.best_dev)
             progress.evaluations_without_gain = 0 if best else progress.evaluations_without_gain + 1
         val = losses.get("val")
-        below = tuple(name for name, nats in self.rungs.items() if val is not None and val < nats - A_TRIFLE)
+        below = self.judge.rungs_above(val)
         yield Evaluated(progress.step, losses["train"], val, dev, best, below, self._seconds())
         yield from self.certifier.events(progress.step)
-        sampling = SamplingConfig(max_new_tokens=SAMPLE_TOKENS, seed=self.train.seed)
-        yield Sampled(progress.step, "".join(stream_text(self.model, self.tokenizer, "", sampling)))
+        yield Sampled(progress.step, self.judge.sample())
         if best and progress.step:
             progress.best_step = progress.step
             yield from self._save(scheduled=True)
 
-    def _losses(self) -> tuple[dict[str, float], float | None]:
-        """The estimates by split, and the loss over dev as long as it decides."""
-        splits = [split for split in ("train", "val") if len(self.data.ids(split)) > 1]
-        losses = estimate_loss(
-            self.model,
-            partial(self.feed.batch, stream="estimate"),
-            self.train.eval_iters,
-            splits,
-            self.runtime,
-            self.progress.micro_batches,
-        )
-        if len(self.data.ids("dev")) <= 1 or self.progress.step > self.feed.dev_begins:
-            return losses, None
-        return losses, split_loss(self.model, self.data, "dev", self.runtime, DEV_TOKENS).nats_per_token
-
     def _save_where_due(self, reason: str | None) -> Iterator[Event]:
-        step = self.progress.step
-        if reason == "interrupted":
-            scheduled = False
-        elif reason or (step and step % self.train.save_interval == 0):
-            scheduled = True
-        elif self.saver.overdue(self.train.save_minutes):
-            scheduled = False
-        else:
-            return
-        yield from self._read()
-        yield from self._save(scheduled=scheduled)
+        scheduled = self.saver.due(self.progress.step, reason, self.train)
+        if scheduled is not None:
+            yield from self._read()
+            yield from self._save(scheduled=scheduled)
 
     def _save(self, *, scheduled: bool) -> Iterator[Event]:
         if self.saver.saved != self.progress:
@@ -340,19 +298,3 @@ class Trainer:
 
     def _seconds(self) -> float:
         return self.progress.seconds + time.perf_counter() - self._begun
-
-    def _started(self) -> Started:
-        train_tokens = len(self.data.ids("train"))
-        return Started(
-            step=self.progress.step,
-            run=self.run.name,
-            model=self.model.kind,
-            parameters=self.model.num_parameters(),
-            max_iters=self.train.max_iters,
-            tokens_per_step=self.train.batch_size * self.train.block_size,
-            train_tokens=train_tokens,
-            characters_per_token=self.data.meta.characters["train"] / max(1, train_tokens),
-            device=self.runtime.device_name,
-            expected_first_loss=expected_first_loss(self.model, self.config.init) if self.config.init else None,
-            rungs=self.rungs,
-        )

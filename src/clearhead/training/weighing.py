@@ -4,6 +4,7 @@ Shapes: B rows, T positions, V vocabulary.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -31,6 +32,15 @@ BESIDE_NUMBERS = 90
 
 
 @dataclass(frozen=True)
+class Taken:
+    """The most bytes that were live at one time beside what was there before: of all blocks, and of those that are
+    smaller than `memory.LARGE` (at another moment, maybe)."""
+
+    all: int
+    small: int
+
+
+@dataclass(frozen=True)
 class Tensors:
     """Bytes, on the device that computes."""
 
@@ -40,12 +50,12 @@ class Tensors:
     """With the tables that follow from the configuration."""
     moments: int
     gradients: int
-    step: int
-    """The most that a step takes beside weights and moments: gradients, activations, logits, the optimizer's own."""
-    evaluation: int
-    """The most that an evaluation takes beside them."""
-    judging: int
-    """The most that a pass in full precision takes, of the mixture where there is one."""
+    step: Taken
+    """What a step takes beside weights and moments: gradients, activations, logits, the optimizer's own."""
+    evaluation: Taken
+    """What an evaluation takes beside them."""
+    judging: Taken
+    """What a pass in full precision takes, of the mixture where there is one."""
     model_file: int
     optimizer_file: int
 
@@ -86,13 +96,13 @@ class Counted:
     """What is taken from here on."""
 
     def __init__(self, meter: TensorMeter, device: torch.device) -> None:
-        self.meter, self.kind = meter, device.type
+        self.meter, self.kinds = meter, (device.type, f"{device.type} small")
         meter.forget_peak()
-        self.before = meter.live[self.kind]
+        self.before = Counter(meter.live)
 
-    def peak(self) -> int:
+    def peak(self) -> Taken:
         """The most bytes since, beside what was live before."""
-        return self.meter.peak[self.kind] - self.before
+        return Taken(*(self.meter.peak[kind] - self.before[kind] for kind in self.kinds))
 
 
 def make_step(model: LanguageModel, optimizer: torch.optim.Optimizer, train: TrainConfig, runtime: Runtime) -> None:
@@ -115,7 +125,7 @@ def _batch(B: int, T: int, runtime: Runtime) -> tuple[Tensor, Tensor]:
     return x, y
 
 
-def _evaluation(model: LanguageModel, train: TrainConfig, runtime: Runtime, meter: TensorMeter) -> int:
+def _evaluation(model: LanguageModel, train: TrainConfig, runtime: Runtime, meter: TensorMeter) -> Taken:
     """A batch of the quick estimate, which is never in parts, or windows of dev, whichever takes more."""
     counted = Counted(meter, runtime.device)
     with evaluating(model), runtime.autocast():
@@ -126,7 +136,7 @@ def _evaluation(model: LanguageModel, train: TrainConfig, runtime: Runtime, mete
     return counted.peak()
 
 
-def _judging(model: LanguageModel, train: TrainConfig, runtime: Runtime, meter: TensorMeter) -> int:
+def _judging(model: LanguageModel, train: TrainConfig, runtime: Runtime, meter: TensorMeter) -> Taken:
     """What `evaluation.mixing.score_parts` does with windows of a GPT, beside what the n-gram does in numpy."""
     counted = Counted(meter, runtime.device)
     with evaluating(model), runtime.exact.autocast():

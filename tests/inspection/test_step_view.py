@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-import inspection.models as small
+import inspection.tiny_models as small
 from clearhead.config import TrainConfig
 from clearhead.errors import ConfigError
 from clearhead.inspection.backward import BigramStep, GPTStep, Memory

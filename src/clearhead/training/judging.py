@@ -1,0 +1,67 @@
+"""What a trainer says of its model between steps: losses by split, the rungs it has passed, a sample."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from clearhead.config import SamplingConfig
+from clearhead.evaluation.loss import estimate_loss, split_loss
+from clearhead.generation.text import stream_text
+from clearhead.initialise import expected_first_loss
+from clearhead.models.base import LanguageModel
+from clearhead.tokenizers.base import Tokenizer
+from clearhead.training.events import Started
+from clearhead.training.feed import Feed
+
+DEV_TOKENS = 1 << 16
+"""Dev tokens looked at in each evaluation, at most."""
+SAMPLE_TOKENS = 120
+A_TRIFLE = 1e-3
+"""Nats: less than this below a rung is not below it."""
+
+
+@dataclass
+class Judge:
+    """Looks at a model and its text; nothing of training moves."""
+
+    model: LanguageModel
+    tokenizer: Tokenizer
+    feed: Feed
+    rungs: dict[str, float]
+    """Validation loss by counted rung, in nats per token."""
+
+    def losses(self, step: int, micro_batches: int) -> tuple[dict[str, float], float | None]:
+        """The estimates by split, and the loss over dev as long as it decides."""
+        feed = self.feed
+        splits = [split for split in ("train", "val") if len(feed.data.ids(split)) > 1]
+        batch = partial(feed.batch, stream="estimate")
+        losses = estimate_loss(self.model, batch, feed.train.eval_iters, splits, feed.runtime, micro_batches)
+        if len(feed.data.ids("dev")) <= 1 or step > feed.dev_begins:
+            return losses, None
+        return losses, split_loss(self.model, feed.data, "dev", feed.runtime, DEV_TOKENS).nats_per_token
+
+    def rungs_above(self, val: float | None) -> tuple[str, ...]:
+        """The rungs that a validation loss is clearly below."""
+        return tuple(name for name, nats in self.rungs.items() if val is not None and val < nats - A_TRIFLE)
+
+    def sample(self) -> str:
+        """A short text of the model's own, the same for the same weights."""
+        sampling = SamplingConfig(max_new_tokens=SAMPLE_TOKENS, seed=self.feed.train.seed)
+        return "".join(stream_text(self.model, self.tokenizer, "", sampling))
+
+    def started(self, run: str, init: str | None, step: int) -> Started:
+        """The event that opens a run, or its going on at a step."""
+        data, train = self.feed.data, self.feed.train
+        train_tokens = len(data.ids("train"))
+        return Started(
+            step=step,
+            run=run,
+            model=self.model.kind,
+            parameters=self.model.num_parameters(),
+            max_iters=train.max_iters,
+            tokens_per_step=train.batch_size * train.block_size,
+            train_tokens=train_tokens,
+            characters_per_token=data.meta.characters["train"] / max(1, train_tokens),
+            device=self.feed.runtime.device_name,
+            expected_first_loss=expected_first_loss(self.model, init) if init else None,
+            rungs=self.rungs,
+        )
