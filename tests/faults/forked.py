@@ -168,6 +168,9 @@ def _live(words: list[str], hook: str | None, given: dict[str, Any], told: str) 
 
 def _warm_up() -> None:
     """Import what a training imports. Nothing is computed: a fork takes no thread along."""
+    from clearhead.runtime import share_cores
+
+    share_cores()
     for name in ("api", "cli.train", "cli.resume", "cli.report", "training.console"):
         importlib.import_module(f"clearhead.{name}")
     import torch._dynamo  # noqa: F401

@@ -109,7 +109,7 @@ def _rehash(manifest: Path) -> None:
     if isinstance(digests, dict):
         there = {name: manifest.parent / name for name in digests}
         known = {name: sha256(file) for name, file in there.items() if file.is_file()}
-        manifest.write_text(json.dumps({**digests, **known}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        manifest.write_text(json.dumps({**digests, **known}, indent=1) + "\n", encoding="utf-8")
 
 
 def sha256(file: Path) -> str:

@@ -108,7 +108,7 @@ def test_a_signal_at_every_event(trial):
         (signal.SIGHUP, "clearhead.training.job:fit_mixture"),
         (signal.SIGINT, "clearhead.training.job:save_mixture"),
         (signal.SIGTERM, "clearhead.runs.directory:RunDirectory.seal"),
-        (signal.SIGTERM, "clearhead.training.job:counted_rungs"),
+        (signal.SIGTERM, "clearhead.training.draft:counted_rungs"),
         (signal.SIGINT, "clearhead.training.job:create_run"),
     ],
 )
@@ -161,15 +161,16 @@ def wait_for_step(run: RunDirectory, step: int, process: subprocess.Popen[str]) 
     "number", [signal.SIGTERM, *(pytest.param(n, marks=pytest.mark.slow) for n in CODES if n != signal.SIGTERM)]
 )
 def test_a_process_of_its_own_saves_and_leaves(trial, number):
-    case = Case("real", {"model": "gpt", "optimizer": "adamw", "max_iters": 1_500, "patience": 0, "eval_interval": 500})
     name = f"real-{number.name}"
-    process = begin(trial, trial.train(case, name), "short_samples")
-    wait_for_step(trial.run(name), 20, process)
+    waits = trial.out / f"{name}.go"
+    process = begin(trial, trial.train(CASE, name), "held", at=7, until=str(waits))
+    wait_for_step(trial.run(name), 7, process)
     process.send_signal(number)
-    told, _ = process.communicate(timeout=60)
+    waits.touch()
+    told, _ = process.communicate(timeout=AT_ONCE)
     assert process.returncode == CODES[number], told
     check_interrupted(trial.run(name), number)
-    trial.finish(case, name, signalled=True)
+    trial.finish(CASE, name, signalled=True)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ class RunMachine(RuleBasedStateMachine):
         self.log: dict[int, str] = {}
         self.story: dict[int, dict[str, object]] = {}
         self.saved: set[int] = set()
-        self.broken = 0
+        self.broken = self.moved_at = 0
         self.job: Job | None = None
         self.told: EventFile | None = None
 
@@ -207,9 +207,13 @@ class RunMachine(RuleBasedStateMachine):
         return newest_checkpoint(self.run)[0].step if self.run.steps() else 0
 
     def note_the_end(self, stood: int) -> None:
-        """Where the end was moved, what came after the checkpoint will be something else."""
-        if (end := self.run.read_config().train.max_iters) != self.end:
-            self.end = end
+        """Where the end was moved, what comes after the checkpoint will be something else.
+
+        So it will where checkpoints from after the move are broken: those steps are made again under the new rates.
+        """
+        end = self.run.read_config().train.max_iters
+        if end != self.end or stood < self.moved_at:
+            self.end, self.moved_at = end, stood
             self.log = {step: digest for step, digest in self.log.items() if step <= stood}
             self.story = {step: line for step, line in self.story.items() if step <= stood}
 
