@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Iterable
 
+_LONGEST = 800
+"""Characters of a message, at most: a value in it may have megabytes."""
 MOST_LISTED = 12
 """Names shown beside a suggestion, at most."""
 
@@ -11,6 +13,12 @@ class ClearheadError(Exception):
     """Base of all errors that Clearhead raises on purpose; `exit_code` is the command line's."""
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        """One printable line, whatever a file's name or a broken file put into it."""
+        words = super().__str__()
+        shown = words if len(words) <= _LONGEST else f"{words[:_LONGEST]} ..."
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
 
 
 class ConfigError(ClearheadError):

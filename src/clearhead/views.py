@@ -180,9 +180,7 @@ class Inspectable:
         from clearhead.inspection.init import initialisations
 
         return Shown(
-            initialisations(
-                self.model, self.config, self.data, self.runtime, run=self.directory.name, **settings
-            )
+            initialisations(self.model, self.config, self.data, self.runtime, run=self.directory.name, **settings)
         )
 
     def lens(self, text: str | None = None, **settings: Any) -> Shown:

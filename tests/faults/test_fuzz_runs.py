@@ -82,7 +82,7 @@ def check_run(run: RunDirectory, weights: dict[str, Any]) -> None:
             found = checkpoint.model.state_dict()
             assert {name: tensor.shape for name, tensor in found.items()} == weights
             assert all(bool(tensor.isfinite().all()) for tensor in found.values())
-            read(lambda checkpoint=checkpoint: Progress.of(checkpoint.state))
+            read(lambda checkpoint=checkpoint: Progress.of(checkpoint.state, checkpoint.step))
     used = read(lambda: clearhead.load(run.path))
     if used is not None:
         assert isinstance(read(lambda: used.generate("The", max_new_tokens=2)), str | None)

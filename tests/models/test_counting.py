@@ -67,7 +67,7 @@ def broken(name: str, tensor: Tensor | None) -> dict[str, Tensor]:
     [
         ("keys_2", None, "keys_2 is missing"),
         ("keys_9", torch.zeros(1), "keys_9 is unknown"),
-        ("raw_1", torch.ones(3, dtype=torch.int32), r"level 1 has \(5,\) keys, \(3,\)"),
+        ("raw_1", torch.ones(3, dtype=torch.int32), r"vocab_size=3, not 5"),
         ("raw_2", torch.ones(3), "other types"),
         ("keys_2", torch.arange(100), "keys, "),
         ("keys_3", torch.zeros(0, dtype=torch.int64), "keys, "),

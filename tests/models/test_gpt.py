@@ -7,7 +7,7 @@ from lecture_gpt import LectureGPT, stacked
 from safetensors.torch import load_file, save_file
 
 from clearhead.config import PRESETS, GPTConfig
-from clearhead.errors import ConfigError
+from clearhead.errors import CheckpointError, ConfigError
 from clearhead.models.gpt import Block, FeedForward, GPTLanguageModel, build_norm
 from clearhead.registry import resolve
 
@@ -124,7 +124,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused():
     model = gpt(tie_weights=True)
     state = model.state_dict()
     state.pop("token_embedding_table.weight")
-    with pytest.raises(RuntimeError, match="token_embedding_table"):
+    with pytest.raises(CheckpointError, match="token_embedding_table"):
         GPTLanguageModel.restore(model.to_config(), state)
     with pytest.raises(ConfigError, match="no setting 'n_heads'"):
         GPTLanguageModel.from_config({**model.to_config(), "n_heads": 2})

@@ -4,6 +4,7 @@ Shapes: B rows, T positions, V vocabulary.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from clearhead.errors import CheckpointError
 from clearhead.models.windows import Ids
 
 
@@ -28,6 +30,18 @@ class Output(NamedTuple):
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy in nats of logits (B, T, V) against targets (B, T)."""
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+def check_tensors(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """CheckpointError where tensors are not those of a model, whose own may be on the meta device."""
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in found or name not in expected:
+            raise CheckpointError(f"the weight {name} is {'missing' if name in expected else 'unknown to this model'}")
+        mine, theirs = ((tuple(tensor.shape), tensor.dtype) for tensor in (expected[name], found[name]))
+        if mine != theirs:
+            raise CheckpointError(f"the weight {name} has shape and type {theirs}, and the model has {mine}")
+        if not bool(found[name].isfinite().all()):
+            raise CheckpointError(f"the weight {name} holds numbers that are not finite")
 
 
 class Cache(ABC):
@@ -133,7 +147,13 @@ class LanguageModel(nn.Module, ABC):
 
     @classmethod
     def restore(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
-        """The model with the weights of a checkpoint; RuntimeError when names or shapes do not fit."""
+        """The model with the weights of a checkpoint; CheckpointError names the first that does not fit.
+
+        Names, shapes and types are compared before memory is taken: a file may claim any size.
+        """
+        with torch.device("meta"):
+            expected = cls.from_config(config).state_dict()
+        check_tensors(expected, tensors)
         model = cls.from_config(config)
         model.load_state_dict(tensors)
         return model

@@ -3,6 +3,7 @@
 Shapes: B rows, T positions, V vocabulary, n = B T.
 """
 
+import math
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 
 from clearhead.errors import ConfigError
 from clearhead.models.attention import KVCache
-from clearhead.models.base import Cache, HistoryCache, LanguageModel, Output, cross_entropy
+from clearhead.models.base import Cache, HistoryCache, LanguageModel, Output, check_tensors, cross_entropy
 from clearhead.models.gpt import GPTLanguageModel
 from clearhead.models.ngram import Contexts, NgramLanguageModel
 
@@ -142,6 +143,21 @@ class MixtureLanguageModel(LanguageModel):
         """A mixture of that shape, half and half, of parts that know no text."""
         ngram, gpt = NgramLanguageModel.from_config(config["ngram"]), GPTLanguageModel.from_config(config["gpt"])
         return cls(ngram, gpt, 0.5)
+
+    @classmethod
+    def restore(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
+        """The mixture with the tables and weights of a checkpoint; CheckpointError names what does not fit."""
+        parts: dict[str, dict[str, Tensor]] = {"ngram": {}, "gpt": {}, "": {}}
+        for name, tensor in tensors.items():
+            part = name.partition(".")[0]
+            parts[part if part in parts else ""][name.removeprefix(f"{part}.")] = tensor
+        check_tensors(
+            {"gate": torch.zeros(1 + CLUES)}, {name: odds.nan_to_num(nan=math.nan) for name, odds in parts[""].items()}
+        )
+        ngram = NgramLanguageModel.restore(config["ngram"], parts["ngram"])
+        model = cls(ngram, GPTLanguageModel.restore(config["gpt"], parts["gpt"]), 0.5)
+        model.gate.copy_(tensors["gate"])
+        return model
 
     def num_parameters(self) -> int:
         """Those of both parts: n-grams counted and weights trained."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clearhead.errors import ConfigError, CorpusError
+from clearhead.errors import CheckpointError, ConfigError, CorpusError
 from clearhead.models.base import Cache, HistoryCache, LanguageModel, Output, cross_entropy
 from clearhead.models.counting import MAX_BYTES, Level, check_ids, count_levels, levels_from_arrays, named_arrays
 from clearhead.models.kneser_ney import Estimate, Float64
@@ -212,6 +212,23 @@ class NgramLanguageModel(LanguageModel):
     def from_config(cls, config: dict[str, Any]) -> Self:
         """A model of that shape that knows no text."""
         return cls(**config)
+
+    @classmethod
+    def restore(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
+        """The model with the tables of a checkpoint; CheckpointError when they are not those of its description.
+
+        Their sizes are compared before memory is taken: a file may claim any vocabulary and order.
+        """
+        found = {"order": sum(name.startswith("raw_") for name in tensors)}
+        found["vocab_size"] = tensors["raw_1"].numel() if "raw_1" in tensors else 0
+        for name, size in found.items():
+            if config[name] != size:
+                raise CheckpointError(
+                    f"the n-gram tables are of {name}={size}, not {config[name]}; count the text again"
+                )
+        model = cls.from_config(config)
+        model.load_state_dict(tensors)
+        return model
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any, **kwargs: Any) -> None:
         """Take over the tables of a checkpoint; CheckpointError when they contradict themselves or the order."""

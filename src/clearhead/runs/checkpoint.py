@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from clearhead import registry
-from clearhead.errors import CheckpointError, DamageWarning
+from clearhead.errors import CheckpointError, ClearheadError, DamageWarning
 from clearhead.files import check_room, folder_atomic, remove_folder, sha256_file, storing
 from clearhead.models.base import LanguageModel
 from clearhead.runs.directory import POINTERS, RunDirectory
@@ -25,6 +25,8 @@ from clearhead.runs.directory import POINTERS, RunDirectory
 MODEL, OPTIMIZER, STATE, MANIFEST = "model.safetensors", "optimizer.safetensors", "state.json", "manifest.json"
 FILES = (MODEL, OPTIMIZER, STATE)
 """What the manifest of a checkpoint vouches for."""
+_BROKEN = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
+"""What reading raises where a file whose hash is right says what Clearhead would not write."""
 BESIDE_TENSORS = 1 << 18
 """Bytes of a checkpoint that are not tensors, generously: names, numbers, hashes."""
 
@@ -58,11 +60,16 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensor
         moments = {full.rpartition(".")[2]: remaining.pop(full) for full in keys}
         for key, value in moments.items():
             if value.dim() and value.shape != parameter.shape:
-                raise CheckpointError(f"optimizer state {name}.{key} has shape {tuple(value.shape)}, not the weights'")
+                raise CheckpointError(
+                    f"optimizer state {name}.{key} has shape {tuple(value.shape)}, not the weights'; train again"
+                )
+            if not value.is_floating_point() or not bool(value.isfinite().all()):
+                raise CheckpointError(f"optimizer state {name}.{key} holds what are no finite numbers; train again")
         # torch's fused AdamW counts steps beside the weights; elsewhere the count stays on the CPU.
         optimizer.state[parameter] = {k: v.to(parameter.device) for k, v in moments.items()}
     if remaining:
-        raise CheckpointError(f"optimizer state for unknown weights: {', '.join(sorted(remaining)[:3])}")
+        unknown = ", ".join(sorted(remaining)[:3])
+        raise CheckpointError(f"optimizer state for unknown weights: {unknown}; train again")
 
 
 @dataclass(frozen=True)
@@ -158,7 +165,7 @@ def drop_mixture(run: RunDirectory) -> None:
 
 def load_checkpoint(run: RunDirectory, step: int) -> Checkpoint:
     """Read and verify one checkpoint; CheckpointError names what is missing, changed or does not fit."""
-    return _read(run.checkpoint(step))
+    return _read(run.checkpoint(step), step)
 
 
 def load_mixture(run: RunDirectory) -> Checkpoint | None:
@@ -169,18 +176,20 @@ def load_mixture(run: RunDirectory) -> Checkpoint | None:
         raise CheckpointError(f"{error}; fit it again with: clearhead resume {run.path}") from error
 
 
-def _read(path: Path) -> Checkpoint:
+def _read(path: Path, step: int | None = None) -> Checkpoint:
     try:
         digests = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
         for name in FILES:
             if sha256_file(path / name) != digests[name]:
-                raise CheckpointError(f"{path / name} is damaged: its SHA-256 is not the manifest's")
+                raise CheckpointError(f"{name} is damaged: its SHA-256 is not the manifest's")
         document = json.loads((path / STATE).read_text(encoding="utf-8"))
-        described = document["model"]
+        described, found = document["model"], document["step"]
+        if type(found) is not int or found < 0 or step not in (None, found):
+            raise CheckpointError(f"{STATE} says that it is step {found!r}")
         model = registry.resolve("models", described["kind"]).restore(described["config"], load_file(path / MODEL))
-        return Checkpoint(document["step"], model, load_file(path / OPTIMIZER), document["trainer"])
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"checkpoint {path} cannot be read: {str(error).splitlines()[0]}") from error
+        return Checkpoint(found, model, load_file(path / OPTIMIZER), document["trainer"])
+    except (ClearheadError, OSError, SafetensorError, *_BROKEN) as error:
+        raise CheckpointError(f"checkpoint {path} cannot be read: {error or type(error).__name__}") from error
 
 
 def newest_checkpoint(run: RunDirectory) -> tuple[Checkpoint, list[str]]:

@@ -20,6 +20,23 @@ FIXED = ("config.toml", "tokenizer.json", "corpus.json", "environment.json")
 POINTERS = ("best", "latest")
 """Files that name a checkpoint."""
 
+_RECORD = {"name": str, "paths": list, "sha256": str, "val_sha256": str, "documents": dict, "characters": dict}
+"""What corpus.json holds at least, and of which kind."""
+
+
+def _describes_text(record: dict[str, Any]) -> bool:
+    """Whether a record is one that `corpus_record` writes: a stranger's may name standard input, or count in words."""
+    blocks = record.get("blocks", {"characters": 1, "digests": []})
+    return (
+        all(isinstance(record.get(key), kind) for key, kind in _RECORD.items())
+        and all(isinstance(path, str) and path != "-" for path in record["paths"])
+        and all(type(record[key].get(part)) is int for key in ("documents", "characters") for part in ("train", "val"))
+        and isinstance(blocks, dict)
+        and isinstance(blocks.get("digests"), list)
+        and type(size := blocks.get("characters")) is int
+        and size > 0
+    )
+
 
 @dataclass(frozen=True)
 class RunDirectory:
@@ -100,7 +117,7 @@ class RunDirectory:
 
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, ascending."""
-        found = (re.fullmatch(r"step-(\d+)", p.name) for p in self.checkpoints.glob("step-*"))
+        found = (re.fullmatch(r"step-(\d{1,18})", p.name) for p in self.checkpoints.glob("step-*"))
         return sorted(int(match[1]) for match in found if match)
 
     def pointer(self, which: str) -> int | None:
@@ -131,7 +148,10 @@ class RunDirectory:
 
     def read_corpus(self) -> dict[str, Any]:
         """The corpus's name, arguments, paths and fingerprints; CheckpointError when the file is broken."""
-        return read_json(self.corpus_file)
+        record = read_json(self.corpus_file)
+        if not _describes_text(record):
+            raise CheckpointError(f"{self.corpus_file} describes no text; restore it from a copy, or train again")
+        return record
 
     def read_events(self) -> list[dict[str, Any]]:
         """All events so far, up to a line that is none: a last one cut short by a crash is left out."""
@@ -145,7 +165,7 @@ class RunDirectory:
                 event = json.loads(line)
             except (ValueError, RecursionError):
                 break
-            if not isinstance(event, dict):
+            if not (isinstance(event, dict) and isinstance(event.get("event"), str) and type(event.get("step")) is int):
                 break
             events.append(event)
         return events

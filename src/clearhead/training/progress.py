@@ -10,6 +10,7 @@ import torch
 
 from clearhead.config import TrainConfig
 from clearhead.errors import CheckpointError
+from clearhead.fields import LARGEST
 from clearhead.models.base import LanguageModel
 from clearhead.runs.checkpoint import optimizer_tensors
 from clearhead.runs.writer import CheckpointWriter
@@ -38,12 +39,19 @@ class Progress:
     """The save that no event has told yet."""
 
     @classmethod
-    def of(cls, state: dict[str, Any]) -> "Progress":
-        """The numbers of a checkpoint; CheckpointError when they are not these."""
+    def of(cls, state: dict[str, Any], step: int) -> "Progress":
+        """The numbers of the checkpoint of a step; CheckpointError when they are not these."""
         try:
-            return cls(**state)
+            progress = cls(**state)
         except TypeError as error:
             raise CheckpointError(f"the checkpoint's state does not fit this version ({error}); train again") from None
+        for name, (kinds, low, high) in _POSSIBLE.items():
+            value = getattr(progress, name)
+            if type(value) not in kinds or (value is not None and not low <= value <= high):
+                raise CheckpointError(f"the checkpoint's state has {name}={value!r}, which cannot be; train again")
+        if progress.step != step:
+            raise CheckpointError(f"checkpoint {step} has the state of step {progress.step}; train again")
+        return progress
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,22 @@ class Made:
     step: int
     learning_rate: float
     figures: Callable[[], list[float]]
+
+
+_WHOLE, _NUMBER, _MAYBE = (int,), (int, float), (int, type(None))
+_POSSIBLE: dict[str, tuple[tuple[type, ...], float, float]] = {
+    "step": (_WHOLE, 0, LARGEST),
+    "evaluated_at": (_WHOLE, -1, LARGEST),
+    "best_dev": (_NUMBER, 0, math.inf),
+    "best_step": (_MAYBE, 0, LARGEST),
+    "evaluations_without_gain": (_WHOLE, 0, LARGEST),
+    "seconds": (_NUMBER, 0, LARGEST),
+    "micro_batches": (_WHOLE, 1, 1 << 20),
+    "threads": (_WHOLE, 1, 1 << 10),
+    "compiled": ((bool, type(None)), 0, 1),
+    "untold": (_MAYBE, 0, LARGEST),
+}
+"""Of each number of `Progress` its types, and its bounds: a checkpoint may be a stranger's."""
 
 
 class Saver:

@@ -67,7 +67,7 @@ class Trainer:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint, whose model must be `self.model`: as many threads, the same parts of a batch."""
         restore_optimizer(self.optimizer, self.model, checkpoint.optimizer)
-        self.progress = Progress.of(checkpoint.state)
+        self.progress = Progress.of(checkpoint.state, checkpoint.step)
         self.saver.saved = replace(self.progress) if self.run.checkpoint(checkpoint.step).exists() else None
         self.runtime.use_threads(self.progress.threads)
 
