@@ -17,7 +17,7 @@ class ClearheadError(Exception):
     def __str__(self) -> str:
         """One printable line, whatever a file's name or a broken file put into it."""
         words = super().__str__()
-        shown = words if len(words) <= _LONGEST else f"{words[:_LONGEST]} ..."
+        shown = words if len(words) <= _LONGEST else f"{words[: _LONGEST // 2]} ... {words[-_LONGEST // 2 :]}"
         return "".join(c if c.isprintable() else repr(c)[1:-1] for c in shown)
 
 

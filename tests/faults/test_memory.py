@@ -15,7 +15,6 @@ from clearhead.errors import OutOfMemoryError
 from clearhead.models.base import LanguageModel
 from clearhead.models.gpt import GPTLanguageModel
 from clearhead.runs.checkpoint import load_checkpoint
-from clearhead.training import trainer as trainer_module
 from clearhead.training.events import Notice, Stepped
 from clearhead.training.job import Job, resume_job
 from clearhead.training.running import run_job
@@ -160,7 +159,7 @@ def test_memory_that_runs_out_elsewhere_is_one_line_too(tmp_path, monkeypatch, w
         raise ERRORS["cpu"]()
 
     if where == "evaluation":
-        monkeypatch.setattr(trainer_module, "split_loss", none)
+        monkeypatch.setattr("clearhead.training.judging.split_loss", none)
     else:
         monkeypatch.setattr(job.trainer.optimizer, "step", none)
     with pytest.raises(OutOfMemoryError, match=r"can't allocate memory.*nothing was saved yet.*smaller --block_size"):

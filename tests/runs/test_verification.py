@@ -274,7 +274,7 @@ def test_records_must_say_what_they_should(fresh):
     for name, content, reason in (
         ("config.toml", "model = 7\n", "wrong type"),
         ("tokenizer.json", "{}", "is no tokenizer file"),
-        ("corpus.json", '{"name": "x"}', "names no text"),
+        ("corpus.json", '{"name": "x"}', "describes no text"),
         ("environment.json", "[]", "holds no JSON object"),
     ):
         for _ in damage(fresh.path / name, content.encode()):

@@ -151,10 +151,12 @@ class LanguageModel(nn.Module, ABC):
 
         Names, shapes and types are compared before memory is taken: a file may claim any size.
         """
+        weights = [tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()]
+        dtype = torch.float64 if weights and all(each == torch.float64 for each in weights) else torch.float32
         with torch.device("meta"):
-            expected = cls.from_config(config).state_dict()
+            expected = cls.from_config(config).to(dtype).state_dict()
         check_tensors(expected, tensors)
-        model = cls.from_config(config)
+        model = cls.from_config(config).to(dtype)  # trained in float64, used in float64
         model.load_state_dict(tensors)
         return model
 

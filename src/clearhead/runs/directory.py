@@ -12,30 +12,13 @@ from clearhead.config import RunConfig
 from clearhead.errors import CheckpointError, did_you_mean
 from clearhead.fields import load_config
 from clearhead.files import flush, folder_atomic, sha256_file, storing, write_atomic
-from clearhead.runs.records import read_json, to_json
+from clearhead.runs.records import describes_text, read_json, to_json
 from clearhead.tokenizers.base import Tokenizer, load_tokenizer, save_tokenizer
 
 FIXED = ("config.toml", "tokenizer.json", "corpus.json", "environment.json")
 """What the manifest vouches for from the beginning: it does not change while a run trains."""
 POINTERS = ("best", "latest")
 """Files that name a checkpoint."""
-
-_RECORD = {"name": str, "paths": list, "sha256": str, "val_sha256": str, "documents": dict, "characters": dict}
-"""What corpus.json holds at least, and of which kind."""
-
-
-def _describes_text(record: dict[str, Any]) -> bool:
-    """Whether a record is one that `corpus_record` writes: a stranger's may name standard input, or count in words."""
-    blocks = record.get("blocks", {"characters": 1, "digests": []})
-    return (
-        all(isinstance(record.get(key), kind) for key, kind in _RECORD.items())
-        and all(isinstance(path, str) and path != "-" for path in record["paths"])
-        and all(type(record[key].get(part)) is int for key in ("documents", "characters") for part in ("train", "val"))
-        and isinstance(blocks, dict)
-        and isinstance(blocks.get("digests"), list)
-        and type(size := blocks.get("characters")) is int
-        and size > 0
-    )
 
 
 @dataclass(frozen=True)
@@ -149,7 +132,7 @@ class RunDirectory:
     def read_corpus(self) -> dict[str, Any]:
         """The corpus's name, arguments, paths and fingerprints; CheckpointError when the file is broken."""
         record = read_json(self.corpus_file)
-        if not _describes_text(record):
+        if not describes_text(record):
             raise CheckpointError(f"{self.corpus_file} describes no text; restore it from a copy, or train again")
         return record
 

@@ -21,3 +21,21 @@ def read_json(path: Path) -> dict[str, Any]:
 def to_json(values: dict[str, Any]) -> str:
     """A JSON object as every record of a run is written."""
     return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
+
+
+_RECORD = {"name": str, "paths": list, "sha256": str, "val_sha256": str, "documents": dict, "characters": dict}
+"""What corpus.json holds at least, and of which kind."""
+
+
+def describes_text(record: dict[str, Any]) -> bool:
+    """Whether a record is one that `corpus_record` writes: a stranger's may name standard input, or count in words."""
+    blocks = record.get("blocks", {"characters": 1, "digests": []})
+    return (
+        all(isinstance(record.get(key), kind) for key, kind in _RECORD.items())
+        and all(isinstance(path, str) and path != "-" for path in record["paths"])
+        and all(type(record[key].get(part)) is int for key in ("documents", "characters") for part in ("train", "val"))
+        and isinstance(blocks, dict)
+        and isinstance(blocks.get("digests"), list)
+        and type(size := blocks.get("characters")) is int
+        and size > 0
+    )
