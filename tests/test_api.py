@@ -129,6 +129,22 @@ def test_a_run_starts_from_the_weights_of_another(run, poem, tmp_path):
         clearhead.train(poem, out=tmp_path / "runs", init_from=run.path, progress=False, n_layer=3)
 
 
+def test_weights_of_a_run_that_has_changed_are_not_taken(run, poem, tmp_path):
+    changed = shutil.copytree(run.path, tmp_path / "changed")
+    (changed / "config.toml").write_text((run.path / "config.toml").read_text().replace("seed = 1337", "seed = 1338"))
+    with pytest.raises(CheckpointError, match=r"config.toml has changed since the run was made"):
+        clearhead.train(poem, out=tmp_path / "elsewhere", init_from=changed, progress=False)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_mixture_whose_fit_is_not_told_is_one_line(poem, tmp_path):
+    run = clearhead.train(poem, model="mixture", out=tmp_path / "runs", progress=False, **SMALL)
+    for said in ([1], {"weight": 0.5}, {**run._state, "weight": "half"}):
+        run._state = said  # type: ignore[assignment]
+        with pytest.raises(CheckpointError, match="does not say how it was fitted"):
+            run.ladder()
+
+
 def test_weights_from_a_text_that_is_gone_need_a_new_text(poem, tmp_path, monkeypatch):
     import io
 

@@ -128,7 +128,7 @@ class Run(Inspectable):
     def _mixture(self) -> tuple[MixtureLanguageModel, MixtureFit] | None:
         """The run's mixture, or the one that its GPT makes; None for other models, and without a dev split."""
         if isinstance(self.model, MixtureLanguageModel):
-            return self.model, MixtureFit(**self._state)
+            return self.model, MixtureFit.of(self._state)
         if not isinstance(self.model, GPTLanguageModel) or not has_dev(self.data):
             return None
         return mix(self.directory, self.model, self.data, self.tokenizer, self.runtime, self._counted())

@@ -81,6 +81,11 @@ def test_listing_is_as_before(clearhead, run):
     assert [row["run"] for row in json.loads("\n".join(clearhead("runs", "--json")[1]))["runs"]] == [str(run)]
 
 
+def test_brackets_in_a_name_are_shown_as_they_are(clearhead, run):
+    run.rename(run.with_name("[red]loud[link=x]"))
+    assert "[red]loud[link=x]" in clearhead("runs")[1][1]
+
+
 NASTY = [
     b"",
     b"\xff\xfe",

@@ -65,7 +65,7 @@ def find(
     """The folder and meta of ids written before; None when there are none, or they are damaged or not these."""
     folder = folder_of(corpus_sha256, tokenizer_fingerprint)
     try:
-        meta = _read_meta(folder / META)
+        meta = read_meta(folder)
         asked = (corpus_sha256, tokenizer_fingerprint, meta.val_sha256 if val_sha256 is None else val_sha256)
         if asked != (meta.corpus_sha256, meta.tokenizer_fingerprint, meta.val_sha256):
             return None
@@ -110,8 +110,9 @@ def open_ids(path: Path, dtype: str) -> Ids:
     return np.asarray(np.memmap(path, dtype=stored, mode="r"))
 
 
-def _read_meta(path: Path) -> TokenMeta:
-    """What `_write_into` wrote; ValueError, TypeError or KeyError when it is anything else."""
+def read_meta(folder: Path) -> TokenMeta:
+    """What was written of the ids in a folder; ValueError, TypeError, KeyError or another when it is anything else."""
+    path = folder / META
     values: dict[str, Any] = {**json.loads(path.read_text(encoding="utf-8"))}
     digest = values.pop("digest")
     meta = TokenMeta(**values)

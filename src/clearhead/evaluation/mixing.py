@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from clearhead.data.tokens import TokenDataset
-from clearhead.errors import CorpusError
+from clearhead.errors import CheckpointError, CorpusError
 from clearhead.evaluation.ladder import fit_ngram, score_split
 from clearhead.evaluation.loss import FULL_PRECISION, SplitLoss, evaluating, measured, tokens_per_call
 from clearhead.models.gpt import GPTLanguageModel
@@ -51,6 +52,15 @@ class MixtureFit:
     tokens: int
     seconds: float
     """What counting and fitting took."""
+
+    @classmethod
+    def of(cls, state: object) -> Self:
+        """What a mixture's checkpoint says of its fit; CheckpointError when that is something else."""
+        names = {field.name for field in fields(cls)}
+        known = isinstance(state, dict) and state.keys() == names
+        if not known or not all(type(figure) in (int, float) for figure in state.values()):
+            raise CheckpointError("the mixture's state.json does not say how it was fitted; train the run again")
+        return cls(**state)
 
     @property
     def uses_context(self) -> bool:

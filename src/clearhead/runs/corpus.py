@@ -6,18 +6,15 @@ from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from typing import Any
 
-import numpy as np
-
 from clearhead.config import RunConfig
 from clearhead.data import named
 from clearhead.data.corpus import MANY_DOCUMENTS, Corpus, read_corpus
 from clearhead.data.prepare import retokenise
-from clearhead.data.store import META, TokenMeta
+from clearhead.data.store import TokenMeta, read_meta
 from clearhead.data.tokens import TokenDataset
 from clearhead.errors import ClearheadError, CorpusError
 from clearhead.runs.directory import RunDirectory
-from clearhead.runs.records import read_json
-from clearhead.tokenizers.base import Tokenizer, token_dtype
+from clearhead.tokenizers.base import Tokenizer
 
 BLOCKS = 64
 """Of a text, each with a digest in corpus.json: so close a change can be placed."""
@@ -97,25 +94,15 @@ def carried_tokens(run: RunDirectory, tokenizer: Tokenizer) -> TokenDataset:
     """The ids in a run's own folder; CorpusError when they are not those of its text and tokenizer."""
     record = run.read_corpus()
     try:
-        values = read_json(run.tokens / META)
-        digest, meta = values.pop("digest"), TokenMeta(**values)
-        known = (meta.corpus_sha256, meta.val_sha256, meta.tokenizer_fingerprint, meta.vocab_size, digest)
-        wanted = (record["sha256"], record["val_sha256"], tokenizer.fingerprint, tokenizer.vocab_size, meta.digest)
-        dtype = np.dtype(token_dtype(tokenizer.vocab_size)).name
-        fits = (known, meta.dtype, meta.format) == (wanted, dtype, TokenMeta.format) and _countable(meta)
-        data = TokenDataset(run.tokens, meta) if fits else None
-    except (ClearheadError, OSError, ValueError, TypeError, KeyError) as error:
+        meta = read_meta(run.tokens)
+        known = (meta.corpus_sha256, meta.val_sha256, meta.tokenizer_fingerprint, meta.vocab_size)
+        wanted = (record["sha256"], record["val_sha256"], tokenizer.fingerprint, tokenizer.vocab_size)
+        data = TokenDataset(run.tokens, meta) if known == wanted else None
+    except (ClearheadError, OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise CorpusError(f"{run.tokens} cannot be read ({error}); delete it, and give the text instead") from None
     if data is None or not all(_in_range(data, split, meta) for split in ("counts", "val")):
         raise CorpusError(f"{run.tokens} does not hold the tokens of this run; delete it, and give the text instead")
     return data
-
-
-def _countable(meta: TokenMeta) -> bool:
-    """Whether the numbers of a meta.json are numbers: it may be a stranger's."""
-    counts = [n for counted in (meta.tokens, meta.characters, meta.hidden) for n in counted.values()]
-    whole = all(type(n) is int and n >= 0 for n in (*counts, meta.dev_start))
-    return whole and type(meta.separated) is bool and meta.dev_start <= meta.tokens["counts"]
 
 
 def _in_range(data: TokenDataset, split: str, meta: TokenMeta) -> bool:

@@ -139,6 +139,8 @@ def new_job(
     tokenizer are another run's; `config` must describe the same model (see `config_from`). With a `budget` the
     planner chooses what is not `fixed`: size, context, batch, steps.
     """
+    if init_from is not None:
+        init_from.verify()
     text = read_text(config, corpus, name=name, init_from=init_from)
     draft = draft_run(text, init_from=init_from, budget=budget, fixed=fixed)
     config, tokenizer, data = draft.config, text.tokenizer, text.data

@@ -45,6 +45,7 @@ def run_listing(argv: Sequence[str]) -> int:
     if not rows:
         print(f"no run in {arguments.out} yet; make one with: clearhead train")
         return 0
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -55,9 +56,7 @@ def run_listing(argv: Sequence[str]) -> int:
     for row in rows:
         val = "" if row["val"] is None else f"{row['val']:.4f}"
         table.add_row(
-            row["run"],
-            row["corpus"],
-            row["model"],
+            *(escape(row[name]) for name in ("run", "corpus", "model")),
             row["state"].partition(":")[0] if row["step"] is None else f"{row['step']:,}/{row['max_iters']:,}",
             val,
             row["date"],
