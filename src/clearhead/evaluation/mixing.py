@@ -57,10 +57,13 @@ class MixtureFit:
     def of(cls, state: object) -> Self:
         """What a mixture's checkpoint says of its fit; CheckpointError when that is something else."""
         names = {field.name for field in fields(cls)}
-        known = isinstance(state, dict) and state.keys() == names
-        if not known or not all(type(figure) in (int, float) for figure in state.values()):
-            raise CheckpointError("the mixture's state.json does not say how it was fitted; train the run again")
-        return cls(**state)
+        if (
+            isinstance(state, dict)
+            and state.keys() == names
+            and all(type(figure) in (int, float) for figure in state.values())
+        ):
+            return cls(**state)
+        raise CheckpointError("the mixture's state.json does not say how it was fitted; train the run again")
 
     @property
     def uses_context(self) -> bool:
