@@ -18,7 +18,7 @@ test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --doctest-modules -m "not slow" tests src
 
 test-slow: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m slow tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m slow --durations 10 tests
 
 soak: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/soak.py

@@ -172,13 +172,13 @@ import resource, sys
 sys.argv = ["clearhead"]
 from clearhead.cli.main import main
 from clearhead.training import trainer
-started = trainer.Trainer._started
+events = trainer.Trainer.events
 def bounded(self):
     pages = int(open("/proc/self/statm").read().split()[0])
     room = pages * resource.getpagesize() + int({room})
     resource.setrlimit(resource.RLIMIT_AS, (room, room))
-    return started(self)
-trainer.Trainer._started = bounded
+    return events(self)
+trainer.Trainer.events = bounded
 sys.exit(main({words!r}))
 """
 

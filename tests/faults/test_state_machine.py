@@ -286,4 +286,4 @@ TestRunMachine.settings = some(30, 12)
 
 @pytest.mark.slow
 class TestRunMachineLong(RunMachine.TestCase):
-    settings = some(300, 40)
+    settings = some(100, 40)
