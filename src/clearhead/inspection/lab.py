@@ -30,8 +30,8 @@ from clearhead.training.feed import Feed
 
 VAL_TOKENS = 2_048
 """Validation tokens that every start is measured on, at most."""
-ROWS = 4
-"""Windows on which the scales of layers are measured."""
+SCALE_TOKENS = 256
+"""Validation tokens on which the scales of layers are measured, about; each has n_embd numbers in the stream."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,8 @@ class Lab:
     @cached_property
     def _rows(self) -> tuple[Tensor, Tensor]:
         """x, y (B, T): the same few windows for every start."""
-        feed = Feed(self.data, replace(self.train, batch_size=ROWS), self.runtime)
+        rows = max(1, SCALE_TOKENS // self.train.block_size)
+        feed = Feed(self.data, replace(self.train, batch_size=rows), self.runtime)
         return feed.batch(score_split(self.data), 0, stream="estimate")
 
 
