@@ -3,6 +3,7 @@
 Its class for own weights, HookedTransformer, is in the versions before 4.
 """
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -75,15 +76,15 @@ def test_patterns_streams_and_logits(options):
     with torch.no_grad():
         logits, kept = as_hooked(ours).run_with_cache(idx)
     seen = trace(ours, idx)
-    close = {"atol": 1e-4, "rtol": 0.0}
-    torch.testing.assert_close(seen.embedding, kept["hook_embed"] + kept["hook_pos_embed"], **close)
+    close = partial(torch.testing.assert_close, atol=1e-4, rtol=0.0)
+    close(seen.embedding, kept["hook_embed"] + kept["hook_pos_embed"])
     for block in seen.blocks:
         at = f"blocks.{block.layer}"
-        torch.testing.assert_close(block.wei, kept[f"{at}.attn.hook_pattern"], **close)
-        torch.testing.assert_close(block.out, kept[f"{at}.attn.hook_z"].transpose(1, 2), **close)
-        torch.testing.assert_close(block.attention, kept[f"{at}.hook_attn_out"], **close)
-        torch.testing.assert_close(block.middle, kept[f"{at}.hook_resid_mid"], **close)
-        torch.testing.assert_close(block.hidden, kept[f"{at}.mlp.hook_post"], **close)
-        torch.testing.assert_close(block.after, kept[f"{at}.hook_resid_post"], **close)
-    torch.testing.assert_close(seen.logits, logits, **close)
+        close(block.wei, kept[f"{at}.attn.hook_pattern"])
+        close(block.out, kept[f"{at}.attn.hook_z"].transpose(1, 2))
+        close(block.attention, kept[f"{at}.hook_attn_out"])
+        close(block.middle, kept[f"{at}.hook_resid_mid"])
+        close(block.hidden, kept[f"{at}.mlp.hook_post"])
+        close(block.after, kept[f"{at}.hook_resid_post"])
+    close(seen.logits, logits)
     assert seen.blocks[-1].wei.std() > 0.05, "flat patterns would agree whatever the weights"
