@@ -61,7 +61,7 @@ def test_a_few_steps_already_know_cats_and_dogs(tmp_path):
 
 @pytest.mark.slow
 def test_meaning_and_the_entropy_floor_over_three_seeds(tmp_path):
-    """Within 0.01 nats of the entropy where a sentence is seen from its beginning, 0.02 everywhere (a window that
+    """Within 0.01 nats of the entropy where a sentence is seen from its beginning, 0.025 everywhere (a window that
     begins inside a sentence hides what the rest goes by).
 
     The weights are tied, so that the one table must be what the head reads: the logarithms of what may follow, in
@@ -70,12 +70,12 @@ def test_meaning_and_the_entropy_floor_over_three_seeds(tmp_path):
     """
     for seed in (1, 2, 3):
         run = clearhead.train(
-            "grammar", out=tmp_path, name=f"seed-{seed}", seed=seed, n_layer=2, n_head=4, block_size=128, batch_size=16,
+            "grammar", out=tmp_path, name=f"seed-{seed}", seed=seed, n_layer=2, n_head=4, block_size=64, batch_size=32,
             max_iters=800, eval_interval=400, tie_weights=True, **SETTINGS,
         )  # fmt: skip
         everywhere, inside = gap(run)
         assert -0.001 < inside < 0.01, f"seed {seed}"
-        assert everywhere < 0.02, f"seed {seed}"
+        assert everywhere < 0.025, f"seed {seed}"
         view = look(run, ("man", "king", "woman"), ("boy", "prince", "girl"))
         assert mutual(view, "cats", "dogs"), f"seed {seed}"
         for analogy, word in zip(view.analogies, ("queen", "princess"), strict=True):
