@@ -4,15 +4,13 @@ python benchmarks/footprint.py [--corpus FILE] [--only "0.8 M"] [--json]
 """
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from machine import PYTHON, arguments, environment, facts, show
+from machine import arguments, facts, measured, show
 
 SHORT = "--max_iters 4 --eval_interval 2 --save_interval 2 --eval_iters 1"
 MIDDLE = "--n_layer 6 --n_head 6 --n_embd 384 --block_size 256"
@@ -39,12 +37,13 @@ def _beside(name: str, corpus: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         words = [corpus, *SHORT.split(), *RUNS[name].split(), "--out", str(Path(folder) / "runs"), "--json"]
         env = {"CLEARHEAD_CACHE": str(Path(folder) / "cache")}
-        said = json.loads(_peak("doctor", "--run", *words, env=env)[0])
-        trained, peak = _peak("train", *words, env=env)
-        run = Path(json.loads(trained)["run"])
+        said = json.loads(measured("doctor", "--run", *words, env=env).told)
+        trained = measured("train", *words, env=env)
+        run = Path(json.loads(trained.told)["run"])
         checkpoint = next((run / "checkpoints").glob("step-*"))
         memory, disk = said["memory"]["peak"], said["disk"]["checkpoint"] + said["disk"]["mixture"]
         taken = _size(checkpoint) + _size(run / "checkpoints" / "mixture")
+    peak = trained.peak
     return {
         "run": name,
         "memory_predicted_mb": round(memory / 1e6),
@@ -54,18 +53,6 @@ def _beside(name: str, corpus: str) -> dict[str, Any]:
         "checkpoint_mb": round(taken / 1e6, 2),
         "disk_ratio": round(disk / taken, 4),
     }
-
-
-def _peak(*words: str, env: dict[str, str]) -> tuple[str, int]:
-    """Standard output of a verb, and the most memory that its process held, in bytes."""
-    process = subprocess.Popen([PYTHON, "-m", "clearhead", *words], stdout=subprocess.PIPE, env=environment(env))
-    assert process.stdout is not None
-    told = process.stdout.read().decode()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"clearhead {' '.join(words)} failed with {process.returncode}")
-    return told, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _size(folder: Path) -> int:

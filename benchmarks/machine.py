@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,34 @@ def command(
 def clearhead(*words: str, env: Mapping[str, str] | None = None) -> tuple[str, float]:
     """Standard output and wall seconds of one verb."""
     return command([PYTHON, "-m", "clearhead", *words], env=env)
+
+
+@dataclass(frozen=True)
+class Process:
+    """A verb that has ended."""
+
+    told: str
+    """Its standard output."""
+    seconds: float
+    """Wall clock, the start of the interpreter included."""
+    processor_seconds: float
+    peak: int
+    """The most memory that it held, in bytes."""
+
+
+def measured(*words: str, env: Mapping[str, str] | None = None) -> Process:
+    """Run one verb and count what it takes; SystemExit when it fails. Linux and macOS."""
+    start = time.perf_counter()
+    process = subprocess.Popen([PYTHON, "-m", "clearhead", *words], stdout=subprocess.PIPE, env=environment(env))
+    assert process.stdout is not None
+    told = process.stdout.read().decode()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"clearhead {' '.join(words)} failed with {process.returncode}")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Process(told, seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit)
 
 
 def arguments(about: str) -> argparse.ArgumentParser:

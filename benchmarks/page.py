@@ -97,6 +97,13 @@ SECTIONS = {
         "Mean milliseconds of a step of the default model: with OpenMP's own spinning, and as Clearhead runs it; "
         "alone, and beside two processes that do nothing but count.",
     ),
+    "inspecting": (
+        "Looking inside",
+        "python benchmarks/inspecting.py --corpus FILE",
+        "Whole processes, medians in turns, of a run of the demo's size (4 layers, 4 heads, 128 wide, context 128): "
+        "`clearhead inspect report` with its page, and `inspect attention` on 1,024 characters, also by a run whose "
+        "context holds them all. Importing torch is a part of each.",
+    ),
     "saving": (
         "What a checkpoint costs",
         "python benchmarks/saving.py",

@@ -15,6 +15,7 @@ from typing import Any
 import budgets
 import count_models
 import footprint
+import inspecting
 import page
 import saving
 import sharing
@@ -120,6 +121,9 @@ class Bench:
 
     def sharing(self) -> dict[str, Any]:
         return sharing.measure(4.0)
+
+    def inspecting(self) -> dict[str, Any]:
+        return inspecting.measure(self.corpus.argument, self.corpus.text)
 
     def saving(self) -> dict[str, Any]:
         return saving.measure(self.corpus.argument, steps=6, repeat=5)

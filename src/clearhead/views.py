@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 IMAGES = (".png", ".svg", ".pdf")
 PROMPT = 24
 """Tokens of validation text that a report's next token follows."""
-REPORT_READ, REPORT_STEPS = 1 << 16, 5
+REPORT_READ, REPORT_STEPS = 3 << 14, 3
 """Tokens for `loss` and steps for `init` in a report, which is to take seconds; the views alone take more."""
 
 

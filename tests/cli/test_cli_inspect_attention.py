@@ -28,6 +28,15 @@ def test_without_a_text_it_is_the_validation_text(gpt, capsys):
     assert "where the validation text begins" in capsys.readouterr().out
 
 
+def test_one_word_that_names_a_run_is_the_run(gpt, capsys):
+    for view in ("attention", "lens", "step", "trick", "next", "loss"):
+        assert main(["inspect", view, "gpt"]) == 0
+        alone = capsys.readouterr().out
+        assert main(["inspect", view, "--out", "runs"]) == 0
+        assert capsys.readouterr().out == alone, "of the newest run, on no text"
+    assert main(["inspect", "attention", "and " * 200]) == 0, "longer than any name of a folder"
+
+
 def test_the_chain_as_json(gpt, capsys):
     assert main(["inspect", "attention", "hill\\nand", "gpt", "--layer", "0", "--head", "1", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)

@@ -73,6 +73,7 @@ def test_html_loads_nothing(view, runs, capsys, tmp_path):
         (["embeddings", "small", "--tokens", "Q"], "'Q' is no token of this model"),
         (["embeddings", "small", "--analogy", "a", "b"], "analogy"),
         (["embeddings", "nowhere"], "no run 'nowhere'"),
+        (["embeddings", "small", "--analogy", "a", "b"], "--analogy takes three tokens and 2 were given"),
         (["init", "small", "--steps", "0"], "steps=0 must be at least 1"),
     ],
 )

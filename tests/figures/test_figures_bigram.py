@@ -1,3 +1,4 @@
+import base64
 import json
 
 import numpy as np
@@ -17,11 +18,18 @@ def run(tmp_path):
     return Run(copy_of("bigram", tmp_path))
 
 
+def _as_written(heatmap) -> np.ndarray:
+    """The cells of a heatmap as they stand in the JSON that a page is given."""
+    z = json.loads(heatmap.to_json())["data"][0]["z"]
+    rows, columns = map(int, z["shape"].split(","))
+    return np.frombuffer(base64.b64decode(z["bdata"]), dtype=z["dtype"]).reshape(rows, columns)
+
+
 def test_the_tables_are_the_numbers(run):
     view = untyped(run.bigram().view)
     drawn = untyped(figures(view))
     assert list(drawn) == ["history", "rows", "counts", "softmax", "difference"]
-    cells = np.array(json.loads(drawn["softmax"].to_json())["data"][0]["z"], dtype=float)
+    cells = _as_written(drawn["softmax"])
     np.testing.assert_allclose(cells**2, view.drawn.probability, atol=1e-12)
     np.testing.assert_allclose((cells**2).sum(1), 1, atol=1e-9)
     counts = np.array(drawn["counts"].data[0].customdata, dtype=object)[:, :, 0]

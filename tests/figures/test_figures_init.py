@@ -11,6 +11,7 @@ from clearhead.inspection.lab import Layer, Start
 
 def start(init: str, *, predicted: float | None = 4.0, layers: int = 2) -> Start:
     stream = tuple(Layer(f"block {i}", 0.1 * (i + 1), 0.0) for i in range(layers))
+    later = tuple(Layer(f"block {i}", 0.1 * (i + 3), 0.1) for i in range(layers))
     return Start(
         init,
         False,
@@ -21,7 +22,7 @@ def start(init: str, *, predicted: float | None = 4.0, layers: int = 2) -> Start
         0.2,
         None,
         stream,
-        stream,
+        later,
         0.1,
         None,
         np.array([4.1, 3.0]),
@@ -47,6 +48,8 @@ def test_losses_predictions_and_layers_are_drawn():
     scales = [trace.y for trace in made.data if trace.mode == "lines+markers"]
     assert scales[0] == (0.1, 0.2)
     assert scales[1] == (None, None), "zero has no logarithm"
+    assert scales[2] == pytest.approx((0.3, 0.4)), "after the last step, in a row of its own"
+    assert len(scales) == 2 * 4
     json.loads(str(made.to_json()), parse_constant=lambda word: pytest.fail(word))
 
 

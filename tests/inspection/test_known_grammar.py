@@ -39,11 +39,11 @@ def look(run: Run, *analogies: tuple[str, str, str]) -> Embeddings:
     return view
 
 
-def mutual(view: Embeddings, table: int, a: str, b: str) -> bool:
-    """Whether two words are each other's nearest of all, by cosine."""
-    nearest = view.tables[table].neighbours.cosine[:, 0]
+def mutual(view: Embeddings, a: str, b: str) -> bool:
+    """Whether two words are each other's nearest of all, by cosine, in every table."""
     first, second = view.tokens.index(a), view.tokens.index(b)
-    return nearest[first] == second and nearest[second] == first
+    nearest = [table.neighbours.cosine[:, 0] for table in view.tables]
+    return all(near[first] == second and near[second] == first for near in nearest)
 
 
 def test_a_few_steps_already_know_cats_and_dogs(tmp_path):
@@ -52,8 +52,7 @@ def test_a_few_steps_already_know_cats_and_dogs(tmp_path):
         eval_iters=1, **SETTINGS,
     )  # fmt: skip
     view = look(run, ("man", "king", "woman"))
-    assert mutual(view, 0, "cats", "dogs")
-    assert mutual(view, 1, "cats", "dogs")
+    assert mutual(view, "cats", "dogs")
     assert view.analogies[0].answers[1].first == "queen"
     everywhere, inside = gap(run)
     assert 0 < inside < everywhere
@@ -65,30 +64,23 @@ def test_meaning_and_the_entropy_floor_over_three_seeds(tmp_path):
     """Within 0.01 nats of the entropy where a sentence is seen from its beginning, 0.025 everywhere (a window that
     begins inside a sentence hides what the rest goes by).
 
-    What the head has learned is a parallelogram in every seed. The input table need not be one, for blocks that bend
-    come after it: there most answers are right, and the ranks are told.
+    The weights are tied, so that the one table must be what the head reads: the logarithms of what may follow, in
+    which rank, gender and age are sums. It is a parallelogram in every seed. An input table of its own need not be
+    one, for blocks that bend come after it.
     """
-    right: list[bool] = []
-    told: list[str] = []
     for seed in (1, 2, 3):
         run = clearhead.train(
             "grammar", out=tmp_path, name=f"seed-{seed}", seed=seed, n_layer=2, n_head=4, block_size=64, batch_size=32,
-            max_iters=800, eval_interval=400, **SETTINGS,
+            max_iters=800, eval_interval=400, tie_weights=True, **SETTINGS,
         )  # fmt: skip
         everywhere, inside = gap(run)
         assert -0.001 < inside < 0.01, f"seed {seed}"
         assert everywhere < 0.025, f"seed {seed}"
         view = look(run, ("man", "king", "woman"), ("boy", "prince", "girl"))
-        assert mutual(view, 0, "cats", "dogs"), f"seed {seed}"
-        assert mutual(view, 1, "cats", "dogs"), f"seed {seed}"
+        assert mutual(view, "cats", "dogs"), f"seed {seed}"
         for analogy, word in zip(view.analogies, ("queen", "princess"), strict=True):
-            embedding, head = analogy.answers
-            found = {r.token: r for r in head.ranked}[word]
-            assert head.first == word, f"seed {seed}: {head}"
-            assert found.rank <= 2, f"seed {seed}: {head}"
-            assert found.cosine > 0.9, f"seed {seed}: {head}"
-            ranks = {r.token: r.rank for r in embedding.ranked}
-            told.append(f"seed {seed}, gap {inside:.4f} {everywhere:.4f}: {word} {ranks.get(word)}, head {found}")
-            right.append(embedding.first == word)
-    print("\n".join(told))  # noqa: T201
-    assert sum(right) > len(right) / 2, told
+            (answer,) = analogy.answers
+            found = {r.token: r for r in answer.ranked}[word]
+            assert answer.first == word, f"seed {seed}: {answer}"
+            assert found.rank <= 2, f"seed {seed}: {answer}"
+            assert found.cosine > 0.8, f"seed {seed}: {answer}"

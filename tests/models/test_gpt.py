@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -151,3 +153,25 @@ def test_the_products_run_in_bfloat16_under_autocast():
     assert logits.dtype == torch.bfloat16
     torch.testing.assert_close(logits.float(), exact, atol=0.05, rtol=0.05)
     torch.testing.assert_close(cached.float(), exact, atol=0.05, rtol=0.05)
+
+
+@pytest.mark.parametrize("preset", ["modern", "lecture"])
+def test_restoring_loads_no_compiler(preset):
+    """PyTorch's takes a second to load, which every command that reads a run would wait for."""
+    told = subprocess.run([sys.executable, "-c", RESTORING.format(preset=preset)], capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.split() == ["meta", "False"]
+
+
+RESTORING = """
+import sys
+from clearhead.config import RunConfig
+from clearhead.models.base import shapes_alone
+from clearhead.models.gpt import GPTLanguageModel
+model = GPTLanguageModel(RunConfig.from_preset("{preset}").gpt(7))
+with shapes_alone():
+    bare = GPTLanguageModel.from_config(model.to_config())
+assert {{n: w.shape for n, w in bare.state_dict().items()}} == {{n: w.shape for n, w in model.state_dict().items()}}
+GPTLanguageModel.restore(model.to_config(), model.state_dict())
+print(bare.device, "torch._dynamo" in sys.modules)
+"""

@@ -10,7 +10,6 @@ import plotly.graph_objects as go
 from clearhead.figures.theme import BLUE, DIVERGING, GREEN, GREY, MONOSPACE, ORANGE, SEQUENTIAL, figure, token_axis
 from clearhead.inspection.bigram import Bigram
 from clearhead.inspection.pair import Pair
-from clearhead.inspection.view import plain
 
 ROWS = 20
 """Bars of a figure."""
@@ -123,8 +122,8 @@ def _tables(view: Bigram, z: npt.NDArray[np.float64], title: str, **look: Any) -
     drawn, k = view.drawn, len(view.drawn.tokens)
     about = np.stack([drawn.counts, drawn.share, drawn.probability], axis=-1)
     heatmap = go.Heatmap(
-        z=plain(z),
-        customdata=plain(about),
+        z=z,
+        customdata=about,
         hovertemplate="%{y} then %{x}: %{customdata[0]:,} times, share %{customdata[1]:.4f}, "
         "table %{customdata[2]:.4f}<extra></extra>",
         x=list(range(k)),

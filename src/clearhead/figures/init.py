@@ -14,6 +14,8 @@ TITLES = (
     "first loss: predicted and measured",
     "activation before the first step",
     "gradient before the first step",
+    "activation after the last step",
+    "gradient after the last step",
 )
 LINES = {(False, False): "solid", (True, False): "dash", (False, True): "dot", (True, True): "dashdot"}
 """By (tied, scaled embedding)."""
@@ -28,9 +30,9 @@ def figures(view: Initialisations) -> dict[str, go.Figure]:
 def lab(view: Initialisations) -> go.Figure:
     """Losses over steps, predictions against measurements, activation and gradient by layer."""
     layered = any(start.layers for start in view.starts)
-    rows = 2 if layered else 1
+    rows = 3 if layered else 1
     made = make_subplots(
-        rows=rows, cols=2, subplot_titles=TITLES[: 2 * rows], horizontal_spacing=0.09, vertical_spacing=0.16
+        rows=rows, cols=2, subplot_titles=TITLES[: 2 * rows], horizontal_spacing=0.09, vertical_spacing=0.11
     )
     names = list(dict.fromkeys(start.init for start in view.starts))
     for start in view.starts:
@@ -47,15 +49,15 @@ def lab(view: Initialisations) -> go.Figure:
     made.update_yaxes(title_text="nats per token", row=1, col=1)
     made.update_xaxes(title_text="predicted, nats per token", row=1, col=2)
     made.update_yaxes(title_text="measured", row=1, col=2)
-    for column in (1, 2) if layered else ():
-        made.update_yaxes(type="log", dtick=1, exponentformat="power", row=2, col=column)
-        made.update_yaxes(title_text="root mean square", row=2, col=1)
+    for row in (2, 3) if layered else ():
+        made.update_yaxes(type="log", dtick=1, exponentformat="power", row=row)
+        made.update_yaxes(title_text="root mean square", row=row, col=1)
     made.update_layout(
         template=TEMPLATE,
         title_text=view.title,
-        height=820 if layered else 480,
+        height=1180 if layered else 480,
         margin={"t": 90},
-        legend={"y": -0.1 if layered else -0.24, "yanchor": "top", "x": 0, "xanchor": "left"},
+        legend={"y": -0.06 if layered else -0.24, "yanchor": "top", "x": 0, "xanchor": "left"},
     )
     return made
 
@@ -74,8 +76,10 @@ def _traces(start: Start, colour: str) -> list[tuple[go.Scatter, int, int]]:
         )
         found.append((dot, 1, 2))
     scales: tuple[tuple[int, Callable[[Layer], float]], ...] = ((1, lambda x: x.activation), (2, lambda x: x.gradient))
-    for column, scale in scales if start.layers else ():
-        x = [layer.place for layer in start.layers]
-        y = [scale(layer) or None for layer in start.layers]  # zero has no place on a logarithmic axis
-        found.append((go.Scatter(x=x, y=y, mode="lines+markers", line=line, showlegend=False, **style), 2, column))
+    for row, layers in ((2, start.layers), (3, start.layers_after)) if start.layers else ():
+        for column, scale in scales:
+            x = [layer.place for layer in layers]
+            y = [scale(layer) or None for layer in layers]  # zero has no place on a logarithmic axis
+            drawn = go.Scatter(x=x, y=y, mode="lines+markers", line=line, showlegend=False, **style)
+            found.append((drawn, row, column))
     return found

@@ -16,7 +16,7 @@ from torch import Tensor
 from clearhead import registry
 from clearhead.errors import CheckpointError
 from clearhead.initialise.foreign import Logits, bigram_logits, lecture_logits, nanogpt_logits
-from clearhead.models.base import LanguageModel
+from clearhead.models.base import LanguageModel, shapes_alone
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Foreign:
         With `order` (V,), token i is the checkpoint's token order[i].
         """
         kind, config = registry.resolve("models", self.layout.kind), dict(self.config)
-        with torch.device("meta"):  # shapes alone: a file that lies about them costs no memory
+        with shapes_alone():  # a file that lies about them costs no memory
             wanted = {name: tensor.shape for name, tensor in kind.from_config(config).state_dict().items()}
         sources = {name: self.layout.their_names(name, self.n_head) for name in wanted}
         used = set(itertools.chain.from_iterable(sources.values()))

@@ -8,6 +8,7 @@ dealt out to other tokens (permutations). Shapes: V tokens that are told of, C d
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 
 from clearhead.evaluation.table import aligned
 from clearhead.inspection.tables import TOO_FEW, Floats, Integers
@@ -21,6 +22,8 @@ LEAST = 3
 """Tokens with a feature, and without it, below which the feature is left out."""
 _WIDEST = 256
 """Dimensions above which fewer rotations are drawn."""
+_AT_ONCE = 10
+"""Rotations."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def meaning(
     observed = _correlations(features, x)  # (F, C)
     rng = np.random.default_rng(seed)
     trials = TRIALS if x.shape[1] <= _WIDEST else TRIALS // 4
-    turned = np.array([_turned(features, x, rng) for _ in range(trials)]).reshape(trials, *observed.shape)
+    turned = _turned(features, x, trials, rng)
     dealt = np.array([np.abs(_correlations(features[rng.permutation(len(told))], x)) for _ in range(trials)])
     found = [
         _feature(
@@ -167,10 +170,20 @@ def _correlations(features: Floats, x: Floats) -> Floats:
     return np.divide(features.T @ x, size, out=np.zeros_like(size), where=size > 1e-12)
 
 
-def _turned(features: Floats, x: Floats, rng: np.random.Generator) -> Floats:
-    """(F, C) absolute correlations after a random rotation (uniform: Stewart 1980)."""
-    q, r = np.linalg.qr(rng.standard_normal((x.shape[1], x.shape[1])))
-    return np.abs(_correlations(features, x @ (q * np.sign(np.diag(r)))))
+def _turned(features: Floats, x: Floats, trials: int, rng: np.random.Generator) -> Floats:
+    """(R, F, C) absolute correlations after random rotations (uniform: Stewart 1980).
+
+    Some at a time and by torch: numpy's threads would wait for each other at every small matrix.
+    """
+    along, space = torch.from_numpy(features), torch.from_numpy(x)
+    long, parts = along.norm(dim=0)[:, None], []
+    for start in range(0, trials, _AT_ONCE):
+        count = min(_AT_ONCE, trials - start)
+        q, r = torch.linalg.qr(torch.from_numpy(rng.standard_normal((count, x.shape[1], x.shape[1]))))
+        turned = space @ (q * r.diagonal(dim1=-2, dim2=-1).sign()[:, None])  # (n, V, C)
+        size = long * turned.norm(dim=1)[:, None]  # (n, F, C)
+        parts.append(torch.where(size > 1e-12, along.mT @ turned / size, 0.0).abs())
+    return torch.cat(parts).numpy()
 
 
 def _feature(name: str, tokens: int, row: Floats, turned: Floats, dealt: Floats, tests: int) -> Feature:

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from clearhead.data.tokens import TokenDataset
 from clearhead.evaluation.ladder import score_split
-from clearhead.evaluation.loss import evaluating
+from clearhead.evaluation.loss import evaluating, tokens_per_call
 from clearhead.inspection.trace import BlockTrace, Trace, trace
 from clearhead.models.gpt import GPTLanguageModel
 
@@ -151,7 +151,7 @@ def _scores(seen: Trace, block: BlockTrace, marks: dict[str, Tensor], y: Tensor,
     bits, loose = (entropy(wei).mean((0, 2)).tolist() for wei in (block.wei, unscaled(block)))
     back = distances(block.wei).mean((0, 2)).tolist()
     for head in range(block.wei.shape[1]):
-        zero, mean = (_change(_losses(ablated(seen, block.layer, head, kind), y) - before) for kind in ("zero", "mean"))
+        worth = _worth(seen, block.layer, head, y, before)
         own = {name: values[head] for name, values in habits.items()}
         yield HeadScore(
             block.layer,
@@ -162,10 +162,10 @@ def _scores(seen: Trace, block: BlockTrace, marks: dict[str, Tensor], y: Tensor,
             previous=own["previous"] or 0.0,
             duplicate=own["duplicate"],
             induction=own["induction"],
-            zero=zero[0],
-            zero_error=zero[1],
-            mean=mean[0],
-            mean_error=mean[1],
+            zero=worth["zero"][0],
+            zero_error=worth["zero"][1],
+            mean=worth["mean"][0],
+            mean_error=worth["mean"][1],
         )
 
 
@@ -175,15 +175,34 @@ def ablated(seen: Trace, layer: int, head: int, kind: str = "zero") -> Tensor:
     The mean is over all positions of all rows of the trace. What other heads of the layer add stays as it was; all that
     comes later is computed anew.
     """
-    block, gpt = seen.blocks[layer], seen.model
+    with evaluating(seen.model):
+        return _onwards(seen, layer, _without(seen, layer, head)[kind])
+
+
+def _without(seen: Trace, layer: int, head: int) -> dict[str, Tensor]:
+    """The stream (B, T, C) behind a layer's attention when one head adds nothing, or its mean, by kind."""
+    block = seen.blocks[layer]
     own = block.contributions[:, head]
-    instead = own.mean((0, 1)) if kind == "mean" else 0.0
-    with evaluating(gpt):
-        x = block.middle - own + instead
-        x = x + block.block.ffwd(block.block.ln2(x))
-        for later in gpt.blocks[layer + 1 :]:
-            x = later(x)
-        return gpt.lm_head(gpt.ln_f(x))
+    zero = block.middle - own
+    return {"zero": zero, "mean": zero + own.mean((0, 1))}
+
+
+def _onwards(seen: Trace, layer: int, x: Tensor) -> Tensor:
+    """Logits (N, T, V) of streams (N, T, C) behind a layer's attention."""
+    x = x + seen.blocks[layer].block.ffwd(seen.blocks[layer].block.ln2(x))
+    for later in seen.model.blocks[layer + 1 :]:
+        x = later(x)
+    return seen.model.lm_head(seen.model.ln_f(x))
+
+
+def _worth(seen: Trace, layer: int, head: int, y: Tensor, before: Tensor) -> dict[str, tuple[float, float | None]]:
+    """What each kind of ablation changes of the loss; both together, for one large product waits less than two."""
+    kinds = _without(seen, layer, head)
+    x, targets = torch.cat(list(kinds.values())), y.repeat(len(kinds), 1)
+    rows = max(1, tokens_per_call(seen.model) // y.shape[1])
+    pairs = zip(x.split(rows), targets.split(rows), strict=True)
+    losses = torch.cat([_losses(_onwards(seen, layer, some), theirs) for some, theirs in pairs])
+    return {kind: _change(after - before) for kind, after in zip(kinds, losses.chunk(len(kinds)), strict=True)}
 
 
 def _losses(logits: Tensor, y: Tensor) -> Tensor:

@@ -28,10 +28,10 @@ from clearhead.optim.schedules import schedule
 from clearhead.runtime import Runtime, stream_seed
 from clearhead.training.feed import Feed
 
-VAL_TOKENS = 4_096
+VAL_TOKENS = 2_048
 """Validation tokens that every start is measured on, at most."""
-ROWS = 4
-"""Windows on which the scales of layers are measured."""
+SCALE_TOKENS = 256
+"""Validation tokens on which the scales of layers are measured, about; each has n_embd numbers in the stream."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,12 @@ class Lab:
         """Measure a fresh model, train it for the steps, measure it again."""
         model.to(self.runtime.device, self.runtime.dtype).eval()
         assert config.init is not None
-        predicted, measured, before = expected_first_loss(model, config.init), self._judge(model), self._layers(model)
-        spread, ratio = self._spread(model), _token_to_position(model)
+        predicted, measured, ratio = (
+            expected_first_loss(model, config.init),
+            self._judge(model),
+            _token_to_position(model),
+        )
+        spread, before = self._scales(model)
         losses, clocks, updates = self._steps(model)
         reached = next((step for step, loss in enumerate(losses) if loss <= self.target), None)
         return Start(
@@ -117,7 +121,7 @@ class Lab:
             logit_spread=spread,
             token_to_position=ratio,
             layers=before,
-            layers_after=self._layers(model),
+            layers_after=self._scales(model)[1],
             first_update=updates[0],
             last_update=updates[-1],
             losses=np.array(losses),
@@ -161,31 +165,32 @@ class Lab:
         assert loss is not None
         return float(loss)
 
-    def _spread(self, model: LanguageModel) -> float:
-        x, _ = self._rows()
-        with torch.no_grad():
-            return float(model(x).logits.float().std(-1).mean())
-
-    def _layers(self, model: LanguageModel) -> tuple[Layer, ...]:
-        """The stream after the embedding and after each block, forwards and backwards, on a few windows."""
+    def _scales(self, model: LanguageModel) -> tuple[float, tuple[Layer, ...]]:
+        """On a few windows: the spread of the logits, and the stream and its gradient after every layer."""
+        x, y = self._rows
         if not isinstance(model, GPTLanguageModel):
-            return ()
-        x, y = self._rows()
+            return _spread(model(x).logits), ()
         streams = [model.embed(x)]
         for block in model.blocks:
             streams.append(block(streams[-1]))
-        loss = cross_entropy(model.lm_head(model.ln_f(streams[-1])), y)
-        gradients = torch.autograd.grad(loss, streams)
+        logits = model.lm_head(model.ln_f(streams[-1]))
+        gradients = torch.autograd.grad(cross_entropy(logits, y), streams)
         places = ["embedding", *(f"block {i}" for i in range(len(model.blocks)))]
-        return tuple(
+        return _spread(logits), tuple(
             Layer(place, _rms(stream), _rms(gradient) * y.numel())
             for place, stream, gradient in zip(places, streams, gradients, strict=True)
         )
 
+    @cached_property
     def _rows(self) -> tuple[Tensor, Tensor]:
         """x, y (B, T): the same few windows for every start."""
-        feed = Feed(self.data, replace(self.train, batch_size=ROWS), self.runtime)
+        rows = max(1, SCALE_TOKENS // self.train.block_size)
+        feed = Feed(self.data, replace(self.train, batch_size=rows), self.runtime)
         return feed.batch(score_split(self.data), 0, stream="estimate")
+
+
+def _spread(logits: Tensor) -> float:
+    return float(logits.detach().float().std(-1).mean())
 
 
 def _token_to_position(model: LanguageModel) -> float | None:

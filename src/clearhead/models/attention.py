@@ -113,10 +113,13 @@ class Rotary(nn.Module):
 
     def __init__(self, block_size: int, head_size: int, theta: float) -> None:
         super().__init__()
-        rates = theta ** (-torch.arange(0, head_size, 2, dtype=torch.float64) / head_size)  # (hs/2,)
-        angles = torch.arange(block_size, dtype=torch.float64)[:, None] * rates  # (S, hs/2)
-        self.register_buffer("cos", angles.cos().float(), persistent=False)  # (S, hs/2)
-        self.register_buffer("sin", angles.sin().float(), persistent=False)  # (S, hs/2)
+        cos, sin = torch.empty(2, block_size, head_size // 2)
+        if not cos.is_meta:  # of shapes alone nothing is computed: PyTorch would load its compiler to do so
+            rates = theta ** (-torch.arange(0, head_size, 2, dtype=torch.float64) / head_size)  # (hs/2,)
+            angles = torch.arange(block_size, dtype=torch.float64)[:, None] * rates  # (S, hs/2)
+            cos, sin = angles.cos().float(), angles.sin().float()
+        self.register_buffer("cos", cos, persistent=False)  # (S, hs/2)
+        self.register_buffer("sin", sin, persistent=False)  # (S, hs/2)
 
     def forward(self, x: Tensor, positions: Tensor | None) -> Tensor:
         """Turn x (B, T, heads, hs) by its positions (T,) or (B, T); None is 0 .. T - 1."""

@@ -4,7 +4,8 @@ Shapes: B rows, T positions, V vocabulary.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from clearhead.errors import CheckpointError
 from clearhead.models.windows import Ids
@@ -30,6 +32,25 @@ class Output(NamedTuple):
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy in nats of logits (B, T, V) against targets (B, T)."""
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+class _NothingDrawn(TorchFunctionMode):
+    """Leaves weights as they are where they would be drawn at random."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in ("normal_", "uniform_", "kaiming_uniform_"):
+            return (*args, *(kwargs or {}).values())[0]
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def shapes_alone() -> Iterator[None]:
+    """A model that is made here has shapes and types but no weights, and takes no memory: all is on the meta device.
+
+    Numbers are not drawn: PyTorch would load its compiler there, which takes a second.
+    """
+    with torch.device("meta"), _NothingDrawn():
+        yield
 
 
 def check_tensors(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
@@ -153,7 +174,7 @@ class LanguageModel(nn.Module, ABC):
         """
         weights = [tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()]
         dtype = torch.float64 if weights and all(each == torch.float64 for each in weights) else torch.float32
-        with torch.device("meta"):
+        with shapes_alone():
             expected = cls.from_config(config).to(dtype).state_dict()
         check_tensors(expected, tensors)
         model = cls.from_config(config).to(dtype)  # trained in float64, used in float64

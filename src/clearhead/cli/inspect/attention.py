@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import tyro
 
-from clearhead.cli.arguments import parse, unescape
-from clearhead.cli.inspect.common import Common, loaded, show
+from clearhead.cli.arguments import parse
+from clearhead.cli.inspect.common import Common, loaded, show, text_and_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Arguments(Common):
     text: tyro.conf.Positional[str | None] = None
     """The text to look at; \\n is a line end (default: where the validation text begins)."""
     run: tyro.conf.Positional[str | None] = None
-    """A run's folder or name (default: the newest)."""
+    """A run's folder or name (default: the newest); without a text it may stand alone."""
     layer: int | None = None
     """Only this layer; the first is 0."""
     head: int | None = None
@@ -31,8 +31,9 @@ class Arguments(Common):
 def run(argv: Sequence[str]) -> int:
     """Show the heads."""
     arguments = parse(Arguments, "inspect attention", argv)
-    found = loaded(arguments.run, arguments).attention(
-        None if arguments.text is None else unescape(arguments.text),
+    text, name = text_and_run(arguments.text, arguments.run, arguments)
+    found = loaded(name, arguments).attention(
+        text,
         layer=arguments.layer,
         head=arguments.head,
         position=arguments.position,

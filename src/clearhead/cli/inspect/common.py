@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clearhead.cli.arguments import RUNS, Switch
+from clearhead.cli.arguments import RUNS, Switch, unescape
 
 if TYPE_CHECKING:
     from clearhead.api import Run
@@ -32,6 +32,22 @@ def loaded(run: str | None, arguments: Common) -> "Run":
     from clearhead import api
 
     return api.load(run, out=arguments.out)
+
+
+def text_and_run(text: str | None, run: str | None, arguments: Common) -> tuple[str | None, str | None]:
+    """The words of a view of a text: the text, then the run. One word that names a run is the run, and no text."""
+    if text is not None and run is None and _names_run(text, arguments.out):
+        return None, text
+    return None if text is None else unescape(text), run
+
+
+def _names_run(word: str, out: Path) -> bool:
+    from clearhead.runs.directory import is_run
+
+    try:
+        return bool(word) and (is_run(out / word) or is_run(Path(word)))
+    except OSError:  # a text may be longer than any name
+        return False
 
 
 def show(found: "Shown", arguments: Common) -> int:

@@ -8,6 +8,7 @@ import tyro
 
 from clearhead.cli.arguments import parse
 from clearhead.cli.inspect.common import Common, loaded, show
+from clearhead.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,7 @@ class Arguments(Common):
     """A run's folder or name (default: the newest)."""
     tokens: tuple[str, ...] = ()
     """Tokens whose neighbours are printed, such as: --tokens cats dogs (default: the most frequent)."""
-    analogy: tuple[str, str, str] | None = None
+    analogy: tuple[str, ...] = ()
     """A B C: A is to B as C is to what?"""
     also: tuple[str, ...] = ()
     """Further runs that answer the analogy, such as the same with other seeds."""
@@ -36,9 +37,11 @@ class Arguments(Common):
 def run(argv: Sequence[str]) -> int:
     """Print the findings."""
     arguments = parse(Arguments, "inspect embeddings", argv)
+    if len(asked := arguments.analogy) not in (0, 3):
+        raise ConfigError(f"--analogy takes three tokens and {len(asked)} were given; write --analogy man king woman")
     found = loaded(arguments.run, arguments).embeddings(
         tokens=arguments.tokens,
-        analogies=[arguments.analogy] if arguments.analogy else [],
+        analogies=[(asked[0], asked[1], asked[2])] if asked else [],
         also=[loaded(name, arguments) for name in arguments.also],
         dimensions=arguments.dimension,
         projection=arguments.projection,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import tyro
 
 from clearhead.cli.arguments import parse, unescape
-from clearhead.cli.inspect.common import Common, loaded, show
+from clearhead.cli.inspect.common import Common, loaded, show, text_and_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Arguments(Common):
     text: tyro.conf.Positional[str | None] = None
     """The text to look at; \\n is a line end (default: where the validation text begins)."""
     run: tyro.conf.Positional[str | None] = None
-    """A run's folder or name (default: the newest)."""
+    """A run's folder or name (default: the newest); without a text it may stand alone."""
     position: int = -1
     """After which position the logit is taken apart; the first is 0, -1 is the last."""
     token: str | None = None
@@ -33,11 +33,9 @@ class Arguments(Common):
 def run(argv: Sequence[str]) -> int:
     """Show what layers and parts say."""
     arguments = parse(Arguments, "inspect lens", argv)
-    text, token, against, other = (
-        None if words is None else unescape(words)
-        for words in (arguments.text, arguments.token, arguments.against, arguments.patch)
+    text, name = text_and_run(arguments.text, arguments.run, arguments)
+    token, against, other = (
+        None if words is None else unescape(words) for words in (arguments.token, arguments.against, arguments.patch)
     )
-    found = loaded(arguments.run, arguments).lens(
-        text, position=arguments.position, token=token, against=against, other=other
-    )
+    found = loaded(name, arguments).lens(text, position=arguments.position, token=token, against=against, other=other)
     return show(found, arguments)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from clearhead.cli.arguments import parse, unescape
-from clearhead.cli.inspect.common import Common, loaded, show
+from clearhead.cli.arguments import parse
+from clearhead.cli.inspect.common import Common, loaded, show, text_and_run
 
 if TYPE_CHECKING:
     from clearhead.inspection.surprisal import Surprisal
@@ -27,7 +27,7 @@ class Arguments(Common):
     text: tyro.conf.Positional[str | None] = None
     """The text to look at; \\n is a line end (default: where the validation text begins)."""
     run: tyro.conf.Positional[str | None] = None
-    """A run's folder or name (default: the newest)."""
+    """A run's folder or name (default: the newest); without a text it may stand alone."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -35,8 +35,8 @@ def run(argv: Sequence[str]) -> int:
     arguments = parse(Arguments, "inspect loss", argv)
     from clearhead.inspection.loss import Loss
 
-    text = None if arguments.text is None else unescape(arguments.text)
-    found = loaded(arguments.run, arguments).loss(text)
+    text, name = text_and_run(arguments.text, arguments.run, arguments)
+    found = loaded(name, arguments).loss(text)
     if not arguments.json:
         assert isinstance(found.view, Loss)
         _print_coloured(found.view.text)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import tyro
 
-from clearhead.cli.arguments import parse, unescape
-from clearhead.cli.inspect.common import Common, loaded, show
+from clearhead.cli.arguments import parse
+from clearhead.cli.inspect.common import Common, loaded, show, text_and_run
 from clearhead.config import SamplingConfig
 
 
@@ -20,7 +20,7 @@ class Arguments(Common):
     prompt: tyro.conf.Positional[str | None] = None
     """The text to go on from; \\n is a line end (default: none, as generate begins)."""
     run: tyro.conf.Positional[str | None] = None
-    """A run's folder or name (default: the newest)."""
+    """A run's folder or name (default: the newest); without a text it may stand alone."""
     temperature: float = SamplingConfig.temperature
     """Below 1 bolder, above 1 wilder; 0 always takes the likeliest token."""
     top_k: int | None = None
@@ -36,8 +36,9 @@ class Arguments(Common):
 def run(argv: Sequence[str]) -> int:
     """Show the ladder and the draw."""
     arguments = parse(Arguments, "inspect next", argv)
-    found = loaded(arguments.run, arguments).next(
-        None if arguments.prompt is None else unescape(arguments.prompt),
+    prompt, name = text_and_run(arguments.prompt, arguments.run, arguments)
+    found = loaded(name, arguments).next(
+        prompt,
         temperature=arguments.temperature,
         top_k=arguments.top_k,
         top_p=arguments.top_p,

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import tyro
 
-from clearhead.cli.arguments import Switch, parse, unescape
-from clearhead.cli.inspect.common import Common, loaded, show
+from clearhead.cli.arguments import Switch, parse
+from clearhead.cli.inspect.common import Common, loaded, show, text_and_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Arguments(Common):
     text: tyro.conf.Positional[str | None] = None
     """The text to look at; \\n is a line end (default: where the validation text begins)."""
     run: tyro.conf.Positional[str | None] = None
-    """A run's folder or name (default: the newest)."""
+    """A run's folder or name (default: the newest); without a text it may stand alone."""
     layer: int = 0
     """The block that is shown stage by stage; the first is 0."""
     backward: Switch = False
@@ -29,6 +29,6 @@ class Arguments(Common):
 def run(argv: Sequence[str]) -> int:
     """Show the stages."""
     arguments = parse(Arguments, "inspect step", argv)
-    text = None if arguments.text is None else unescape(arguments.text)
-    found = loaded(arguments.run, arguments).one_step(text, block=arguments.layer, backward=arguments.backward)
+    text, name = text_and_run(arguments.text, arguments.run, arguments)
+    found = loaded(name, arguments).one_step(text, block=arguments.layer, backward=arguments.backward)
     return show(found, arguments)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import tyro
 
-from clearhead.cli.arguments import parse, unescape
-from clearhead.cli.inspect.common import Common, loaded, show
+from clearhead.cli.arguments import parse
+from clearhead.cli.inspect.common import Common, loaded, show, text_and_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,11 +16,11 @@ class Arguments(Common):
     text: tyro.conf.Positional[str | None] = None
     """The text to look at; \\n is a line end (default: where the validation text begins)."""
     run: tyro.conf.Positional[str | None] = None
-    """A run's folder or name (default: the newest)."""
+    """A run's folder or name (default: the newest); without a text it may stand alone."""
 
 
 def run(argv: Sequence[str]) -> int:
     """Show that they are one."""
     arguments = parse(Arguments, "inspect trick", argv)
-    text = None if arguments.text is None else unescape(arguments.text)
-    return show(loaded(arguments.run, arguments).trick(text), arguments)
+    text, name = text_and_run(arguments.text, arguments.run, arguments)
+    return show(loaded(name, arguments).trick(text), arguments)
