@@ -56,8 +56,8 @@ def index() -> str:
         [
             "# The course",
             "",
-            "The questions that everyone has after the lecture, answered by experiments of seconds. These pages were told on",
-            "tiny Shakespeare; `clearhead learn LESSON --corpus your.txt` asks you first, and measures on your own text.",
+            "The questions that everyone has after the lecture, answered by experiments of seconds. These pages",
+            "were told on tiny Shakespeare; `clearhead learn LESSON --corpus your.txt` asks first, and measures on yours.",
             "",
             "| | lesson | question |",
             "|---|---|---|",

@@ -180,13 +180,14 @@ class Desk:
     def _find(self, name: str, config: "RunConfig") -> "Run | None":
         """The run of this configuration that earlier lessons have left, trained to its end."""
         from clearhead.api import Run, finish
+        from clearhead.data.prepare import prepare
         from clearhead.initialise import default_name
         from clearhead.runs.directory import all_runs
         from clearhead.training.draft import fit_block
         from clearhead.training.job import resume_job
 
         config = replace(config, init=config.init or default_name(config.trained, config.preset))
-        wanted, _ = fit_block(config, self.data)
+        wanted, _ = fit_block(config, prepare(config, self.words).data)
         for run in all_runs(self.folder):
             if (run.name == name or run.name.startswith(f"{name}-")) and run.read_config() == wanted:
                 ended = [event for event in run.read_events() if event["event"] == "finished"]
