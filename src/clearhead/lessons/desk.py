@@ -138,13 +138,15 @@ class Desk:
     ) -> Generator[Part, None, "Run"]:
         """A run of these settings: the one that is there, the rest of one that was interrupted, or a new one.
 
-        `settings` are the flags of `clearhead train`; max_iters is among them, and counts `effort` times. Ctrl-C saves
-        the run and is raised again.
+        `settings` are the flags of `clearhead train`, max_iters among them. Ctrl-C saves the run and is raised again.
         """
         from clearhead.config import RunConfig
 
-        settings["max_iters"] = max(1, round(self.effort * settings["max_iters"]))
         config = RunConfig.from_preset(preset, model).with_settings(settings)
+        if self.effort != 1:
+            paced = ("max_iters", "eval_interval", "save_interval")
+            settings |= {name: max(1, round(self.effort * getattr(config.train, name))) for name in paced}
+            config = config.with_settings(settings)
         given = {"model": model} if model != "gpt" else {}
         given |= {"preset": preset} if preset != "modern" else {}
         there = self._find(name, config)

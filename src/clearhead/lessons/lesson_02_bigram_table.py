@@ -24,7 +24,7 @@ from torch.nn import functional as F
 text = open("input.txt", encoding="utf-8").read()
 chars = sorted(set(text))
 stoi = {ch: i for i, ch in enumerate(chars)}
-data = torch.tensor([stoi[c] for c in text])
+data = torch.tensor([stoi[c] for c in text[:100_000]])
 vocab_size = len(chars)
 token_embedding_table = torch.zeros(vocab_size, vocab_size, requires_grad=True)  # the parameters
 xb, yb = data[:-1], data[1:]  # the targets are yb: characters of the text

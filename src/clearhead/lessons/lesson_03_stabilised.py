@@ -29,11 +29,11 @@ data = torch.tensor([stoi[c] for c in text])
 N = torch.zeros(len(chars), len(chars))
 N.index_put_((data[:-1], data[1:]), torch.ones(len(data) - 1), accumulate=True)  # counts of all pairs
 P = N / N.sum(1, keepdim=True).clamp(min=1)
-floor = F.nll_loss(P[data[:-1]].log(), data[1:])  # the least that any table can lose
+floor = -(N * P.clamp(min=1e-9).log()).sum() / N.sum()  # the least that any table can lose
 torch.manual_seed(1337)
 table = torch.randn(len(chars), len(chars), requires_grad=True)
 for step in range(1, 301):
-    loss = F.cross_entropy(table[data[:-1]], data[1:])
+    loss = -(N * F.log_softmax(table, dim=-1)).sum() / N.sum()  # over all pairs at once
     (gradient,) = torch.autograd.grad(loss, table)
     with torch.no_grad():
         table -= 10 * gradient

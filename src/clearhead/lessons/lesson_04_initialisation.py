@@ -38,7 +38,7 @@ from torch.nn import functional as F
 text = open("input.txt", encoding="utf-8").read()
 chars = sorted(set(text))
 stoi = {ch: i for i, ch in enumerate(chars)}
-data = torch.tensor([stoi[c] for c in text])
+data = torch.tensor([stoi[c] for c in text[:100_000]])
 V = len(chars)
 N = torch.full((V, V), 0.1)  # a little of each pair, so that no logarithm is of 0
 N.index_put_((data[:-1], data[1:]), torch.ones(len(data) - 1), accumulate=True)
