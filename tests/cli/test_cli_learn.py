@@ -103,11 +103,14 @@ def test_a_lesson_on_the_built_in_text(capsys: pytest.CaptureFixture[str]) -> No
         (["99"], "there is no lesson 99; choose one of 1, 2"),
         (["1", "--corpus", "nowhere.txt"], "'nowhere.txt' does not exist"),
         (["1", "--corpus", "tiny.txt"], "tiny.txt has 5 characters, and lesson 1 (characters) needs 100"),
+        (["1", "--corpus", "same.txt"], "same.txt has a vocabulary of 1, and a lesson needs 3"),
+        (["1", "--corpus", "-"], "a lesson reads its text several times; write it into a file"),
         (["1", "--asks"], "unknown argument '--asks'"),
     ],
 )
 def test_what_is_wrong_is_one_line(argv: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     Path("tiny.txt").write_text("hello", encoding="utf-8")
+    Path("same.txt").write_text("a" * 1_000, encoding="utf-8")
     assert main(["learn", *argv]) == 2
     shown = capsys.readouterr()
     assert said in shown.err

@@ -57,6 +57,7 @@ def test_nothing_measured_is_zero_and_may_be_predicted() -> None:
 
 
 def test_tables_and_bars_are_aligned() -> None:
-    assert Table.of("a | b", [["long", 1], ["x", 22]]).lines() == ["a      b", "long   1", "x     22"]
+    table = Table.of("a | b | c", [["long", 1, "it is 1"], ["x", "-2.5e-03", "no"]])
+    assert table.lines() == ["a            b  c", "long         1  it is 1", "x     -2.5e-03  no"]
     assert Bars("t", (("x", 1.0), ("yy", 2.0)), ".0f").lines(4) == ["x   ██ 1", "yy  ████ 2"]
     assert Bars("t", (("x", 0.0),), ".0f").lines(4) == ["x   0"]

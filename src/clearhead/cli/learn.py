@@ -21,6 +21,7 @@ from clearhead.lessons.progress import Done, keep, read_progress
 if TYPE_CHECKING:
     from clearhead.training.events import Event
 
+STDIN = "-"
 WIDEST = 100
 """Columns of a paragraph, at most: longer lines are hard to read."""
 
@@ -35,8 +36,8 @@ class Arguments:
 
     lesson: tyro.conf.Positional[str | None] = None
     """A lesson by its number or its name."""
-    corpus: tuple[str, ...] = ()
-    """The text: files, folders, or the name of a corpus (default: the built-in text)."""
+    corpus: str | None = None
+    """The text: a file, a folder, a glob, or the name of a corpus (default: the built-in text)."""
     out: Path = RUNS / "learn"
     """The folder that holds the lessons' runs, by text."""
     ask: bool = True
@@ -54,8 +55,9 @@ def run(argv: Sequence[str]) -> int:
     if arguments.lesson is None:
         _list(done, arguments.json)
         return 0
-    lesson = find(arguments.lesson)
-    _Telling(lesson, arguments).tell()
+    if arguments.corpus == STDIN:
+        raise ConfigError("--corpus - cannot be: a lesson reads its text several times; write it into a file")
+    _Telling(find(arguments.lesson), arguments).tell()
     return 0
 
 
@@ -114,7 +116,8 @@ class _Telling:
         from clearhead.lessons.desk import Desk
 
         begun, lesson = time.perf_counter(), self.lesson
-        desk = Desk(self.arguments.corpus, self.arguments.out, sinks=lambda name: [_Ticker(name)])
+        words = [self.arguments.corpus] if self.arguments.corpus else []
+        desk = Desk(words, self.arguments.out, sinks=lambda name: [_Ticker(name)])
         parts = []
         if not self.quiet:
             self._title(f"Lesson {lesson.number}: {lesson.title}")

@@ -7,6 +7,9 @@ from clearhead.errors import CorpusError
 from clearhead.lessons.desk import Desk
 from clearhead.lessons.parts import Code, Part
 
+FEWEST = 3
+"""Different tokens that a text must have: with fewer there is nothing to compare."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Lesson:
@@ -37,6 +40,12 @@ class Lesson:
             raise CorpusError(
                 f"{desk.corpus.name} has {characters:,} characters, and lesson {self.number} ({self.slug}) needs "
                 f"{self.needs:,}: {self.because}; leave --corpus out to learn on the built-in text"
+            )
+        if (V := desk.tokenizer.vocab_size) < FEWEST:
+            raise CorpusError(
+                f"{desk.corpus.name} has a vocabulary of {V}, and a lesson needs {FEWEST} different characters to "
+                "compare; "
+                "leave --corpus out to learn on the built-in text"
             )
         yield from self.teach(desk)
         yield Code(self.code)

@@ -35,7 +35,7 @@ def teach(desk: "Desk") -> Iterator[Part]:
 
     yield Say(
         "A model computes with numbers, so each character of your text gets one: its place in the sorted list of all "
-        "characters that occur. That list is the vocabulary. Nothing else is decided about the text before training."
+        "characters that occur. That list is the vocabulary."
     )
     yield Ask("How many different characters does your text use? Count capitals, marks, the space and the line end.")
     yield Ran(f"clearhead look {' '.join(desk.words)}")
@@ -44,12 +44,13 @@ def teach(desk: "Desk") -> Iterator[Part]:
     yield Answer(own, f"They have the ids 0 .. {own - 1}." + (" In the lecture it is 65." * desk.is_shakespeare))
     sample = facts["sample"]
     yield Table.of(
-        "character | " + " | ".join(repr(c)[1:-1] for c in sample["text"]), [["id", *sample["ids"]]], "encode, and back"
+        "character | " + " | ".join(repr(c)[1:-1] for c in sample["text"]),
+        [["id", *sample["ids"]]],
+        f"decode makes {sample['decoded']!r} of these again",
     )
     yield Table.of("split | characters | what for", _splits(facts))
     yield Say(
-        "Training draws windows from the training text. In each, y is x one character later, and every position "
-        "is an "
+        "Training draws windows from the training text. In each, y is x one character later, and every position is an "
         "example: predict y[t] from x[0] .. x[t]. The first window of the first batch that a run here would draw:"
     )
     lines = facts["lines"]
@@ -86,9 +87,8 @@ def _verdict(desk: "Desk", facts: dict[str, Any], V: int) -> Iterator[Part]:
     yield Claim(
         "shift",
         shifted,
-        f"A batch of {B} windows of {T} is {B * T} examples, with contexts of 1 to {T} characters: y is x moved "
-        "by one, "
-        "in every row. So a model learns to go on from one character as well as from many.",
+        f"A batch of {B} windows of {T} is {B * T} examples, with contexts of 1 to {T} characters: y is x moved by "
+        "one, in every row. So a model learns to go on from one character as well as from many.",
         "In some row of the batch y is not x moved by one.",
         note="one window is one example",
     )
@@ -96,9 +96,8 @@ def _verdict(desk: "Desk", facts: dict[str, Any], V: int) -> Iterator[Part]:
     yield Claim(
         "names",
         abs(before - after) < 1e-9,
-        "An id is a name, not an amount. We dealt the ids out anew at random; the least loss that a table of "
-        "pairs can "
-        f"have stayed {before:.4f} nats (it moved by {tiny(abs(before - after))}).",
+        "An id is a name, not an amount. We dealt the ids out anew at random; the least loss that a table of pairs "
+        f"can have stayed {before:.4f} nats (it moved by {tiny(abs(before - after))}).",
         f"Dealing the ids out anew moved the least loss of a table of pairs from {before:.4f} to {after:.4f} nats.",
         note="characters with neighbouring ids are alike",
     )

@@ -43,11 +43,10 @@ def teach(desk: "Desk") -> Iterator[Part]:
     V = desk.tokenizer.vocab_size
     a, b = frequent_pair(desk)
     yield Say(
-        "The simplest language model looks at one character and says how likely each next one is. All it has is "
-        "a table "
-        f"of numbers: a row for the current character, a column for the next. Your text has {V:,} tokens."
+        "The simplest language model looks at one character and says how likely each next one is. All it has is a "
+        f"table of numbers: a row for the current character, a column for the next. Your text has {V:,} tokens."
     )
-    yield Ask("How many numbers are in the table?")
+    yield Ask("How many numbers are in the table?", near=0.001)
     run = yield from desk.bigram()
     yield Answer(
         V * V,
@@ -66,18 +65,15 @@ def teach(desk: "Desk") -> Iterator[Part]:
         "entry",
         pair.share is not None and abs(pair.probability - pair.share) < 0.02,
         f"[{a}, {b}] means: how likely {b} is after {a}. In the training text it comes in {pair.count:,} of "
-        f"{pair.of:,} "
-        f"cases ({pair.count / pair.of:.2%}), and the trained row says {pair.probability:.2%}.",
-        f"In the training text {b} comes in {pair.count:,} of {pair.of:,} cases after {a}; this row, not trained "
-        "to its "
-        f"end, says {pair.probability:.2%}.",
+        f"{pair.of:,} cases ({pair.count / pair.of:.2%}), and the trained row says {pair.probability:.2%}.",
+        f"In the training text {b} comes in {pair.count:,} of {pair.of:,} cases after {a}; this row, not trained to "
+        f"its end, says {pair.probability:.2%}.",
     )
     yield Claim(
         "shift",
         pair.shifted < 1e-6,
         f"5 more on every entry of the row moves no probability (by {tiny(pair.shifted)} at most): an entry alone "
-        "says "
-        "nothing, its distance from the others of its row does.",
+        "says nothing, its distance from the others of its row does.",
         f"5 more on every entry of the row moves a probability by {tiny(pair.shifted)}.",
         note="an entry is the probability of the pair",
     )
@@ -100,9 +96,8 @@ def _row(pair: "Pair") -> list[tuple[str, ...]]:
 def _backward(desk: "Desk", run: "Run") -> Iterator[Part]:
     """One step of gradient descent on the beginning of the validation text."""
     yield Say(
-        "Where does the row come from? From steps like this one, on a few characters: the loss compares softmax "
-        "with the "
-        "next characters y, and its gradient says where the table's numbers should move."
+        "Where does the row come from? From steps like this one, on a few characters: the loss compares softmax with "
+        "the next characters y, and its gradient says where the table's numbers should move."
     )
     found = yield from desk.inspect(run, "step", desk.passage(24), backward=True)
     back: BigramStep = found.view.backward
@@ -116,11 +111,9 @@ def _backward(desk: "Desk", run: "Run") -> Iterator[Part]:
         back.gradient_error < 1e-6 and back.loss_after < back.loss_before,
         "The table is the parameter; the target is the text's next character. The gradient is the row's share of the "
         f"examples times (softmax - share), to {tiny(back.gradient_error)}; the step took the loss on these "
-        "characters from "
-        f"{back.loss_before:.4f} to {back.loss_after:.4f}.",
+        f"characters from {back.loss_before:.4f} to {back.loss_after:.4f}.",
         f"Here the step took the loss from {back.loss_before:.4f} to {back.loss_after:.4f}; gradient and formula "
-        "differ by "
-        f"{tiny(back.gradient_error)}.",
+        f"differ by {tiny(back.gradient_error)}.",
         note="the table is the training target",
     )
 
@@ -131,15 +124,16 @@ def _one_token(desk: "Desk", run: "Run", a: str, b: str) -> Claim:
 
     ids = desk.tokenizer.encode
     first = desk.corpus.fit[0][:20] + a
-    says = [run.model(torch.from_numpy(ids(text))[None].long()).logits[0, -1].softmax(-1) for text in (first, a)]
+    batches = (torch.from_numpy(ids(text))[None].long().to(run.model.device) for text in (first, a))
+    says = [run.model(idx).logits[0, -1].softmax(-1) for idx in batches]
     apart = float((says[0] - says[1]).abs().max().detach())
     chance = float(says[0][int(ids(b)[0])].detach())
     return Claim(
         "one token",
         apart == 0,
-        f"A bigram sees one character, whatever came before it. After {len(first)} characters that end in {a}, "
-        "and after "
-        f"{a} alone, it gives {b} the same {chance:.4f}; all {len(says[0]):,} probabilities differ by {tiny(apart)}.",
+        f"A bigram sees one character, whatever came before it. After {len(first)} characters that end in {a}, and "
+        f"after {a} alone, it gives {b} the same {chance:.4f}; all {len(says[0]):,} probabilities differ by "
+        f"{tiny(apart)}.",
         f"The probabilities after {a} and after a longer text that ends in {a} differ by {tiny(apart)}.",
         note="with a longer context the bigram predicts better",
     )

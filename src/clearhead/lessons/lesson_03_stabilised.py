@@ -45,13 +45,10 @@ for step in range(1, 301):
 def teach(desk: "Desk") -> Iterator[Part]:
     """The same steps at two learning rates; then what people go by, beside the exact distance from the best table."""
     yield Say(
-        "The counts of your text say exactly what the best table would lose: the entropy of the next character "
-        "given the "
-        "current one. So for a bigram, and for few other models, 'how far is it?' has an exact answer. We train "
-        "it twice, "
-        f"{STEPS:,} steps on the same batches: at the rate {RATE:g}, and at a tenth of that, {SLOW:g}. In "
-        "the end the "
-        "rows of the second move much less in a step than those of the first."
+        "The counts of your text say exactly what the best table would lose: the entropy of the next character given "
+        "the current one. So for a bigram, and for few other models, 'how far is it?' has an exact answer. We train "
+        f"it twice, {STEPS:,} steps on the same batches: at the rate {RATE:g}, and at a tenth of that, {SLOW:g}. In "
+        "the end the rows of the second move much less in a step than those of the first."
     )
     choices = (
         ("a", "the one whose rows still move"),
@@ -71,13 +68,11 @@ def teach(desk: "Desk") -> Iterator[Part]:
     )
     if a.step != b.step:
         yield Say(
-            f"(A run's weights are those that dev liked best: here those of step {a.step:,} and of step "
-            f"{b.step:,}. The "
-            "bars below are the whole history.)"
+            f"(A run's weights are those that dev liked best: here those of step {a.step:,} and of step {b.step:,}. "
+            "The bars below are the whole history.)"
         )
     yield Say(
-        f"The floor is {_floor(a):.4f} nats ({a.bits.floor:.4f} bits) on the training text: no table of pairs, "
-        "however "
+        f"The floor is {_floor(a):.4f} nats ({a.bits.floor:.4f} bits) on the training text: no table of pairs, however "
         "long it is trained, can lose less."
         + " It is the 2.45 that the lecture's bigram approaches."
         * (desk.is_shakespeare and f"{_floor(a):.2f}" == "2.45")
@@ -115,14 +110,11 @@ def _verdict(a: "Bigram", b: "Bigram") -> Iterator[Part]:
     yield Claim(
         "plateau",
         bool(plateau.looks_done) and b.stabilised is False,
-        f"Between its last two evaluations the slow table's loss moved by {abs(plateau.value):.4f} nats, which "
-        "looks like "
-        f"an end; it is {b.bits.gap:.4f} bits above the floor, {times(b.bits.gap, b.threshold)} times the "
-        "threshold of "
-        f"{b.threshold:g}.",
+        f"Between its last two evaluations the slow table's loss moved by {abs(plateau.value):.4f} nats, which looks "
+        f"like an end; it is {b.bits.gap:.4f} bits above the floor, {times(b.bits.gap, b.threshold)} times the "
+        f"threshold of {b.threshold:g}.",
         f"Here the slow table's loss still moved by {abs(plateau.value):.4f} nats, or its gap of {b.bits.gap:.4f} "
-        "bits is "
-        f"below the threshold of {b.threshold:g}: the plateau did not mislead.",
+        f"bits is below the threshold of {b.threshold:g}: the plateau did not mislead.",
         note="the loss has plateaued, so it has converged",
     )
     moved = _named(a, "rows move (L1)").value
@@ -130,9 +122,8 @@ def _verdict(a: "Bigram", b: "Bigram") -> Iterator[Part]:
         "stillness",
         rows.value < 1e-4 and rows.value < moved and b.bits.gap > a.bits.gap,
         f"The slow table's rows move {rows.value:.1e} in a step, {times(moved, rows.value)} times less than the "
-        "other's; "
-        f"and it is {times(b.bits.gap, a.bits.gap)} times as far from the best. Stillness measures the learning "
-        "rate.",
+        f"other's; and it is {times(b.bits.gap, a.bits.gap)} times as far from the best. Stillness measures the "
+        "learning rate.",
         f"Here rows move {rows.value:.1e} a step in the slow table and {moved:.1e} in the other; their gaps are "
         f"{b.bits.gap:.4f} and {a.bits.gap:.4f} bits.",
         note="a row change below 1e-4 means that the table has stabilised",
@@ -151,8 +142,7 @@ def _verdict(a: "Bigram", b: "Bigram") -> Iterator[Part]:
         "few hundred",
         early.gap > a.threshold and last.gap < early.gap,
         f"After {early.step:,} steps at the faster rate the gap was {early.gap:.4f} bits, after {last.step:,} it was "
-        f"{last.gap:.4f}: {times(early.gap, last.gap)} times less. Whether a number of steps is enough depends on "
-        "the "
+        f"{last.gap:.4f}: {times(early.gap, last.gap)} times less. Whether a number of steps is enough depends on the "
         f"rate: at the slower one it was {_at(b, early.step):.4f} after as many.",
         f"Here the gap after {early.step:,} steps was {early.gap:.4f} bits already, after {last.step:,} "
         f"{last.gap:.4f}.",

@@ -64,9 +64,8 @@ def teach(desk: "Desk") -> Iterator[Part]:
     normal = starts["normal"]
     yield Answer(
         round(normal.measured, 4),
-        f"Over all such tables ln V + 1/2 = {log(V) + 0.5:.2f} is to be expected, because exp of a N(0, 1) logit "
-        "has the "
-        f"mean exp(1/2): a table that is sure of things at random is punished for it.",
+        f"Over all such tables ln V + 1/2 = {log(V) + 0.5:.2f} is to be expected, because exp of a N(0, 1) logit has "
+        "the mean exp(1/2): a table that is sure of things at random is punished for it.",
     )
     yield Table.of(
         "start | expected | measured | after " + f"{view.steps} steps", [_row(start) for start in view.starts]
@@ -74,9 +73,8 @@ def teach(desk: "Desk") -> Iterator[Part]:
     yield found.picture("init", "losses of all starts over their first steps")
     first = first_losses(desk)
     yield Say(
-        f"One batch of {ROWS} x {COLUMNS} says little: over {TABLES} random tables and batches of that size the "
-        "first loss "
-        f"is {first.mean:.2f} on average, and 95 % lie between {first.low:.2f} and {first.high:.2f}."
+        f"One batch of {ROWS} x {COLUMNS} says little: over {TABLES} random tables and batches of that size the first "
+        f"loss is {first.mean:.2f} on average, and 95 % lie between {first.low:.2f} and {first.high:.2f}."
         + f" The {LECTURE} of the lecture is one of these."
         * (desk.is_shakespeare and first.low < LECTURE < first.high)
     )
@@ -116,9 +114,8 @@ def _bigram_verdict(
     yield Claim(
         "half a nat",
         abs(first.mean - uniform - 0.5) < 0.05 and starts["normal"].measured - uniform > 0.2,
-        f"N(0, 1) costs half a nat: {first.mean:.2f} on average over {TABLES} tables, ln V is {uniform:.2f}. "
-        "Zeros begin at "
-        f"{starts['zeros'].measured:.3f}, and a small N(0, 0.01) at {starts['small_normal'].measured:.3f}.",
+        f"N(0, 1) costs half a nat: {first.mean:.2f} on average over {TABLES} tables, ln V is {uniform:.2f}. Zeros "
+        f"begin at {starts['zeros'].measured:.3f}, and a small N(0, 0.01) at {starts['small_normal'].measured:.3f}.",
         f"On this text N(0, 1) begins at {first.mean:.2f} on average; ln V is {uniform:.2f}.",
         note="an untrained model loses ln V",
     )
@@ -128,10 +125,8 @@ def _bigram_verdict(
         "symmetry",
         apart < 0.01 and rows > 1,
         f"Zeros are no trap in a table: the first gradient is different in {rows} of {desk.tokenizer.vocab_size} "
-        "rows, "
-        f"because different characters follow them; after the steps zeros and small numbers are {apart:.4f} nats "
-        "apart. "
-        "Symmetry must be broken between hidden units, and a table has none.",
+        f"rows, because different characters follow them; after the steps zeros and small numbers are {apart:.4f} "
+        "nats apart. Symmetry must be broken between hidden units, and a table has none.",
         f"On this text zeros and small numbers end {apart:.4f} nats apart.",
         note="weights must never begin at zero",
     )
@@ -141,10 +136,8 @@ def _bigram_verdict(
         "counts",
         counts < last.gap and matched is not None and matched.step < last.step,
         f"Counts are there without a step, {counts:.4f} bits above the floor (that is what the one added to each "
-        "costs). "
-        f"{last.step:,} steps at the rate 0.001 still leave {last.gap:.4f}. But that is the rate's doing: at "
-        "0.03, with larger "
-        f"batches, they were matched after {matched.step if matched else 0:,} steps.",
+        f"costs). {last.step:,} steps at the rate 0.001 still leave {last.gap:.4f}. But that is the rate's doing: at "
+        f"0.03, with larger batches, they were matched after {matched.step if matched else 0:,} steps.",
         f"On this text the counts are {counts:.4f} bits above the floor, {last.step:,} steps at the rate 0.001 "
         f"{last.gap:.4f}, and {fast.history[-1].step:,} at 0.03 {fast.history[-1].gap:.4f}.",
         note="counts need ten thousand steps to be matched",
@@ -153,9 +146,8 @@ def _bigram_verdict(
 
 def _gpt(desk: "Desk") -> Generator[Part, None, "Initialisations"]:
     yield Say(
-        "A GPT has more places to begin wrongly: every matrix adds to a stream that all others read. The same "
-        "small GPT in "
-        "the lecture's shape, from every start, untied, tied and with embeddings times sqrt(n_embd):"
+        "A GPT has more places to begin wrongly: every matrix adds to a stream that all others read. The same small "
+        "GPT in the lecture's shape, from every start, untied, tied and with embeddings times sqrt(n_embd):"
     )
     small = yield from desk.train("small", preset="lecture", **SMALL, max_iters=20)
     found = yield from desk.inspect(small, "init", steps=max(3, round(desk.effort * GPT_STEPS)))
@@ -183,9 +175,9 @@ def _gpt_verdict(view: "Initialisations") -> Iterator[Part]:
     yield Claim(
         "small numbers",
         abs(normal.measured - uniform) < abs(xavier.measured - uniform),
-        f"N(0, 0.02) begins at {normal.measured:.3f}, near ln V = {uniform:.3f}; Xavier, which keeps the size of "
-        "what passes "
-        f"through each matrix, begins at {xavier.measured:.3f}, for the head's logits are as large as its input.",
+        f"N(0, 0.02) begins at {normal.measured:.3f}, near ln V = {uniform:.3f}; Xavier, which keeps the size of what "
+        f"passes through each matrix, begins at {xavier.measured:.3f}, for the head's logits are as large as its "
+        "input.",
         f"N(0, 0.02) begins at {normal.measured:.3f}, Xavier at {xavier.measured:.3f}; ln V is {uniform:.3f}.",
         note="Xavier is the right start for every matrix",
     )
@@ -194,8 +186,7 @@ def _gpt_verdict(view: "Initialisations") -> Iterator[Part]:
         "residual scaling",
         held < grown,
         f"{2 * n_layer} sublayers add to the stream, and it grows by a factor of {grown:.2f}; with their last "
-        "matrices times "
-        f"1/sqrt({2 * n_layer}) by {held:.2f}.",
+        f"matrices times 1/sqrt({2 * n_layer}) by {held:.2f}.",
         f"The stream grows by {grown:.2f}, with scaled projections by {held:.2f}.",
     )
     wide = starts["normal, scaled embedding"]
@@ -204,19 +195,16 @@ def _gpt_verdict(view: "Initialisations") -> Iterator[Part]:
         "sqrt(n_embd)",
         abs(times / plain - n_embd**0.5) < 0.1 * n_embd**0.5,
         f"Times sqrt({n_embd}) the token's part of the stream is {times:.1f} times the position's instead of "
-        f"{plain:.1f}: it "
-        "was meant for positions of size 1, and learned ones begin as small as tokens. After "
-        f"{view.steps} steps {normal.final:.3f} nats stand beside {wide.final:.3f}, one seed: no reason to choose "
-        "by.",
+        f"{plain:.1f}: it was meant for positions of size 1, and learned ones begin as small as tokens. After "
+        f"{view.steps} steps {normal.final:.3f} nats stand beside {wide.final:.3f}, one seed: no reason to choose by.",
         f"Token to position is {plain:.1f} without and {times:.1f} with the factor.",
     )
     before, after = tied_in_order()
     yield Claim(
         "order of tying",
         abs(before - 0.02) < 0.004 and after > 2 * before,
-        "Tying makes two names for one matrix, so whoever fills it last wins: embedding N(0, 0.02), tied, has "
-        "the size "
-        f"{before:.3f}; if the head is filled with Xavier after tying, the embedding's size is {after:.3f}.",
+        "Tying makes two names for one matrix, so whoever fills it last wins: embedding N(0, 0.02), tied, has the "
+        f"size {before:.3f}; if the head is filled with Xavier after tying, the embedding's size is {after:.3f}.",
         f"Filled before tying the embedding has the size {before:.3f}, after it {after:.3f}.",
     )
 

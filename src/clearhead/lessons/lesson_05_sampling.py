@@ -43,16 +43,15 @@ def teach(desk: "Desk") -> Iterator[Part]:
     a, _ = frequent_pair(desk)
     yield Say(
         f"After {a} the bigram has a row of logits. Softmax makes probabilities of them, temperature divides the "
-        "logits "
-        "before, and a random number decides. Nothing else happens when a model writes."
+        "logits before, and a random number decides. Nothing else happens when a model writes."
     )
     run = yield from desk.bigram()
     looked = yield from desk.inspect(run, "next", a)
     warm: Next = looked.view
     best = warm.candidates[0]
     yield Ask(
-        f"After {a} the likeliest character, {best.token}, has the probability {best.before:.3f}. "
-        f"What will it have at temperature {TEMPERATURES[0]:g}, all logits doubled?"
+        f"After {a} the likeliest character, {best.token}, has the probability {best.before:.3f}. What will it have at "
+        f"temperature {TEMPERATURES[0]:g}, all logits doubled?"
     )
     cool = yield from desk.inspect(run, "next", a, temperature=TEMPERATURES[0])
     hot = yield from desk.inspect(run, "next", a, temperature=TEMPERATURES[2])
@@ -60,7 +59,7 @@ def teach(desk: "Desk") -> Iterator[Part]:
     cold = views[0].candidates[0]
     yield Answer(
         cold.heated,
-        f"Halving the temperature squares each probability, and then all are made to sum to 1 again: "
+        "Halving the temperature squares each probability, and then all are made to sum to 1 again: "
         f"{best.before:.3f} squared is {best.before**2:.3f}, divided by the sum of all squares, "
         f"{sum(c.before**2 for c in warm.candidates):.3f}.",
     )
@@ -104,9 +103,8 @@ def _verdict(views: "list[Next]", cut: "Next") -> Iterator[Part]:
         "temperature",
         len(orders) == 1 and spread[0] < spread[1] < spread[2],
         "Temperature changes no order: the five likeliest are the same at "
-        f"{', '.join(f'{t:g}' for t in TEMPERATURES)}. "
-        f"It changes how open the choice is: as if of {spread[0]:.1f}, {spread[1]:.1f}, {spread[2]:.1f} equally "
-        "likely ones.",
+        f"{', '.join(f'{t:g}' for t in TEMPERATURES)}. It changes how open the choice is: as if of {spread[0]:.1f}, "
+        f"{spread[1]:.1f}, {spread[2]:.1f} equally likely ones.",
         f"Effective choices at {TEMPERATURES}: {spread[0]:.1f}, {spread[1]:.1f}, {spread[2]:.1f}.",
         note="a higher temperature makes other characters the likeliest",
     )
@@ -115,8 +113,8 @@ def _verdict(views: "list[Next]", cut: "Next") -> Iterator[Part]:
         "top-k",
         left == min(TOP_K, len(cut.candidates)),
         f"Top-k with k = {TOP_K} sets all but {left} probabilities to 0 and divides by what is left: "
-        f"{cut.candidates[0].token} "
-        f"is drawn with {cut.candidates[0].probability:.3f} instead of {cut.candidates[0].before:.3f}.",
+        f"{cut.candidates[0].token} is drawn with {cut.candidates[0].probability:.3f} instead of "
+        f"{cut.candidates[0].before:.3f}.",
         f"Top-k left {left} tokens.",
     )
     yield _frequencies(warm)
@@ -136,10 +134,8 @@ def _frequencies(view: "Next") -> Claim:
         "multinomial",
         apart < bound,
         f"multinomial draws each character as often as its probability says: of {DRAWS:,} draws "
-        f"{float(shares[0]):.3f} were "
-        f"{first.token}, which has {first.probability:.3f}; none is off by more than {apart:.4f}. The likeliest "
-        "is not "
-        f"taken in {1 - float(shares[0]):.0%} of them.",
+        f"{float(shares[0]):.3f} were {first.token}, which has {first.probability:.3f}; none is off by more than "
+        f"{apart:.4f}. The likeliest is not taken in {1 - float(shares[0]):.0%} of them.",
         f"Of {DRAWS:,} draws some character's share is {apart:.4f} off its probability.",
         note="the model writes its most likely character",
     )
@@ -153,13 +149,10 @@ def _greedy(V: int, greedy: str, drawn: str) -> Claim:
         "greedy loops",
         period is not None and len(set(drawn)) > len(set(greedy)),
         f"Always taking the likeliest goes in circles: the same {period} characters again and again, "
-        f"{len(set(greedy))} "
-        f"different ones in all, where drawing wrote {len(set(drawn))}. It must: the next depends on the current "
-        "alone, and "
-        f"there are {V} of those.",
+        f"{len(set(greedy))} different ones in all, where drawing wrote {len(set(drawn))}. It must: the next depends "
+        f"on the current alone, and there are {V} of those.",
         f"In {WRITTEN} characters the greedy text has not begun to repeat itself; it uses {len(set(greedy))} "
-        "different ones, "
-        f"drawing {len(set(drawn))}.",
+        f"different ones, drawing {len(set(drawn))}.",
         note="the best text is made by always taking the likeliest character",
     )
 

@@ -43,8 +43,8 @@ def teach(desk: "Desk") -> Iterator[Part]:
         "matrix, then with a softmax."
     )
     yield Ask(
-        f"Positions are counted from 0. How much weight has position 0 in the average that position {ASKED} gets? "
-        "(a number between 0 and 1)",
+        f"Positions are counted from 0. How much weight has position 0 in the average that position {ASKED} gets? (a "
+        "number between 0 and 1)",
         near=0.01,
     )
     run = yield from desk.bigram()
@@ -79,7 +79,7 @@ def _verdict(desk: "Desk", view: "Trick", text: str) -> Iterator[Part]:
     yield Claim(
         "one average",
         worst < AGREE,
-        f"Loop, triangular matrix, softmax of a mask, and attention whose keys are all equal give the same "
+        "Loop, triangular matrix, softmax of a mask, and attention whose keys are all equal give the same "
         f"{view.every.shape[0]} x {view.every.shape[1]} numbers, to {tiny(worst)}.",
         f"The ways differ by up to {tiny(worst)}.",
         note="attention is another computation than averaging",
@@ -97,9 +97,8 @@ def _verdict(desk: "Desk", view: "Trick", text: str) -> Iterator[Part]:
     yield Claim(
         "no future",
         moved == 0,
-        "Exchanging the last character moves no average before it (by 0): minus infinity becomes a weight of "
-        "exactly 0 "
-        "in the softmax, so the answer cannot leak into the question.",
+        "Exchanging the last character moves no average before it (by 0): minus infinity becomes a weight of exactly "
+        "0 in the softmax, so the answer cannot leak into the question.",
         f"Exchanging the last character moved an earlier average by {tiny(moved)}.",
     )
 

@@ -38,19 +38,16 @@ print("nearest to itself:", chars[similarity.argmax()] == text[0], "| numbers in
 
 
 def teach(desk: "Desk") -> Iterator[Part]:
-    """Neighbours of the shared GPT beside its predictions; what makes two tokens near, here and in a known "
-    "grammar."""
+    """Neighbours of the shared GPT beside its predictions; what makes two tokens near, here and in a known grammar."""
     yield Say(
         "To the machine an embedding is a row of a table. To us it is a place in a space, where near should mean "
-        "alike. "
-        "Both are the same numbers. But alike in what? We look at a small GPT trained on your text: at the nearest "
-        "neighbour of each token, and at what the model predicts after it."
+        "alike. Both are the same numbers. But alike in what? We look at a small GPT trained on your text: at the "
+        "nearest neighbour of each token, and at what the model predicts after it."
     )
     V = desk.tokenizer.vocab_size
     yield Ask(
         f"For how many of the {V:,} tokens is the nearest other embedding also the token that the model thinks "
-        "likeliest "
-        "to come next?"
+        "likeliest to come next?"
     )
     run = yield from desk.gpt()
     found = yield from desk.inspect(run, "embeddings")
@@ -62,11 +59,9 @@ def teach(desk: "Desk") -> Iterator[Part]:
     yield _neighbours(view, table, ahead)
     yield found.picture("space-embedding", "the embedding table in two dimensions")
     yield Say(
-        "What brings two tokens near each other? Two answers: that they stand together, or that they stand in "
-        "the same "
-        "places. We correlate the cosine of all pairs of frequent tokens with both, on your text and on "
-        "sentences of words "
-        "whose grammar is known."
+        "What brings two tokens near each other? Two answers: that they stand together, or that they stand in the "
+        "same places. We correlate the cosine of all pairs of frequent tokens with both, on your text and on "
+        "sentences of words whose grammar is known."
     )
     size: dict[str, Any] = {"n_layer": 2, "n_embd": 32, "block_size": 64, "batch_size": 32}
     kings = yield from desk.on("grammar").train("kings", tokenizer="word", **size, max_iters=800, seed=1)
@@ -115,14 +110,14 @@ def _two_ways(run: "Run", view: "Embeddings", table: "TableFindings") -> Iterato
 
     weight = _gpt(run).token_embedding_table.weight.detach()
     V, C = weight.shape
-    multiplied = F.one_hot(torch.arange(V), V).to(weight) @ weight
+    multiplied = F.one_hot(torch.arange(V, device=weight.device), V).to(weight) @ weight
     apart = float((multiplied - weight).abs().max())
     yield Claim(
         "two ways",
         apart == 0,
         f"Looking up row i and multiplying a one-hot vector of {V:,} numbers with the table give the same {C} "
-        "numbers, for "
-        f"all {V:,} tokens (difference {tiny(apart)}). The table is the first linear layer of the network.",
+        f"numbers, for all {V:,} tokens (difference {tiny(apart)}). The table is the first linear layer of the "
+        "network.",
         f"Look-up and product differ by {tiny(apart)}.",
         note="a look-up table and an embedding layer are different things",
     )
@@ -132,24 +127,19 @@ def _two_ways(run: "Run", view: "Embeddings", table: "TableFindings") -> Iterato
             "through training",
             first.same < 1 and first.step < last.step,
             f"The space grows in that same table: at step {first.step:,} {first.same:.0%} of each token's nearest "
-            "neighbours "
-            f"were those of the end, at step {last.step:,} {last.same:.0%}.",
+            f"neighbours were those of the end, at step {last.step:,} {last.same:.0%}.",
             f"The neighbours of step {first.step:,} were those of the end already.",
         )
     rank = table.spectrum.rank
     yield Claim(
         "dense",
         2 * V * C > V * V and rank <= min(V, C),
-        f"Dense does not mean smaller. A one-hot code stores nothing; this table and the head store 2 x {V:,} x "
-        f"{C} = "
+        f"Dense does not mean smaller. A one-hot code stores nothing; this table and the head store 2 x {V:,} x {C} = "
         f"{2 * V * C:,} numbers, a whole bigram table {V * V:,}. The table's rank is {rank}: {V:,} tokens in {C} "
-        "dimensions "
-        f"span {min(V, C)} directions at most. What is gained is that tokens can be near each other at all: two "
-        "one-hot "
-        "vectors always have the cosine 0.",
+        f"dimensions span {min(V, C)} directions at most. What is gained is that tokens can be near each other at "
+        "all: two one-hot vectors always have the cosine 0.",
         f"With {V:,} tokens dense is smaller here: this table and the head store 2 x {V:,} x {C} = {2 * V * C:,} "
-        "numbers, a "
-        f"whole bigram table {V * V:,}.",
+        f"numbers, a whole bigram table {V * V:,}.",
         note="dense embeddings save memory",
     )
 
@@ -168,8 +158,7 @@ def _prediction(V: int, same: list[int], run: "Run") -> Iterator[Part]:
     yield Claim(
         "prediction",
         len(same) < V / 2 and apart < 1e-3,
-        f"The nearest embedding is the prediction for {len(same)} of {V:,} tokens. What predicts is the "
-        "hidden state "
+        f"The nearest embedding is the prediction for {len(same)} of {V:,} tokens. What predicts is the hidden state "
         f"after all blocks, times the rows of the head: that gives the model's logits, to {tiny(apart)}.",
         f"For {len(same)} of {V:,} tokens the nearest embedding is the prediction; hidden state times head gives the "
         f"logits to {tiny(apart)}.",
@@ -195,12 +184,10 @@ def _contexts(here: _Nearness, there: _Nearness, near: float, beside: int) -> Cl
         here.contexts > here.together and there.contexts > there.together,
         f"Near are tokens whose contexts agree: the correlation is {here.contexts:+.2f} on your text and "
         f"{there.contexts:+.2f} in the grammar, with standing together {here.together:+.2f} and "
-        f"{there.together:+.2f}. cats "
-        f"and dogs stood side by side {beside} times, and have the cosine {near:.2f}: they meet because they are "
-        "used alike.",
+        f"{there.together:+.2f}. cats and dogs stood side by side {beside} times, and have the cosine {near:.2f}: "
+        "they meet because they are used alike.",
         f"Correlations with agreeing contexts are {here.contexts:+.2f} and {there.contexts:+.2f}, with standing "
-        "together "
-        f"{here.together:+.2f} and {there.together:+.2f}: on this text the contexts do not explain more.",
+        f"together {here.together:+.2f} and {there.together:+.2f}: on this text the contexts do not explain more.",
         note="love and dogs meet in the space because they stand together",
     )
 

@@ -36,11 +36,9 @@ for order in (1, 2, 3, 4):  # characters that are looked at, the next one includ
 def teach(desk: "Desk") -> Iterator[Part]:
     """The ladder of a short training, and who knows what, character by character."""
     yield Say(
-        "A table of counts needs no gradient and no GPU. So the honest question is what gradients add to "
-        "counting. We count "
-        "an n-gram of the training text, train a small GPT for a short while, mix both, and score all three on "
-        "the same "
-        "validation text."
+        "A table of counts needs no gradient and no GPU. So the honest question is what gradients add to counting. We "
+        "count an n-gram of the training text, train a small GPT for a short while, mix both, and score all three on "
+        "the same validation text."
     )
     yield Ask(
         "Which of the three needs the fewest bits per character?",
@@ -97,7 +95,8 @@ def _duel(desk: "Desk", run: "Run") -> _Duel:
     from clearhead.evaluation.loss import token_losses
 
     ngram, _ = fit_ngram(desk.data, desk.tokenizer)
-    neural, counted = (token_losses(model, desk.data, "val").double() for model in (run.model, ngram))
+    neural = token_losses(run.model, desk.data, "val", run.runtime.exact).double()
+    counted = token_losses(ngram, desk.data, "val").double()
     saved = (counted - neural) / log(2)
     return _Duel(
         share=float((saved > 0).double().mean()),
@@ -125,8 +124,7 @@ def _verdict(ladder: "Ladder", duel: _Duel) -> Iterator[Part]:
         "mixture",
         mixture.nats_per_token < best,
         f"The mixture needs {mixture.nats_per_token:.3f} nats, {best - mixture.nats_per_token:.3f} less than the "
-        "better of "
-        "its parts, without another step of training.",
+        "better of its parts, without another step of training.",
         f"On this text the mixture needs {mixture.nats_per_token:.3f} nats, and the better of its parts {best:.3f}.",
         note="the worse model adds nothing to the better one",
     )
@@ -134,10 +132,8 @@ def _verdict(ladder: "Ladder", duel: _Duel) -> Iterator[Part]:
         "both know",
         0.1 < duel.share < 0.9 and duel.oracle < mixture.nats_per_token,
         f"Why: they are right in different places. The GPT gives more to {duel.share:.0%} of the characters, the "
-        "n-gram to "
-        f"the others. Whoever knew each time whom to ask would need {duel.oracle:.3f} nats; the mixture, which "
-        "must guess "
-        "whom, gets part of the way.",
+        f"n-gram to the others. Whoever knew each time whom to ask would need {duel.oracle:.3f} nats; the mixture, "
+        "which must guess whom, gets part of the way.",
         f"Here one of them is ahead nearly everywhere: the GPT gives more to {duel.share:.0%} of the characters.",
     )
 

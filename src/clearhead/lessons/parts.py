@@ -3,6 +3,7 @@
 A lesson is a generator. What stands after an `Ask` is computed only when the student has answered.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,7 @@ class Ran(Part):
 
 @dataclass(frozen=True)
 class Table(Part):
-    """Rows under a head; the first and the last column to the left, the others to the right."""
+    """Rows under a head; columns of numbers to the right, others to the left."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -79,9 +80,18 @@ class Table(Part):
 
     def lines(self) -> list[str]:
         """The table as text."""
-        from clearhead.evaluation.table import aligned
+        columns = [_aligned(head, cells) for head, *cells in zip(self.head, *self.rows, strict=True)]
+        return ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
 
-        return aligned([(*row, "") for row in (self.head, *self.rows)])
+
+NUMBER = re.compile(r"[-+]?[\d,.]+(e[-+]?\d+)?%?|-|\.|")
+"""What a column of numbers may hold: numbers, shares, and marks where there is none."""
+
+
+def _aligned(head: str, cells: list[str]) -> list[str]:
+    width = max(len(cell) for cell in (head, *cells))
+    numbers = all(NUMBER.fullmatch(cell) for cell in cells)
+    return [cell.rjust(width) if numbers else cell.ljust(width) for cell in (head, *cells)]
 
 
 @dataclass(frozen=True)

@@ -102,8 +102,7 @@ def mixed_precision() -> Claim:
         "float32",
         product.dtype == torch.bfloat16 and kept == {"float32"} and lost == 1,
         "Under mixed precision the products are bfloat16; weights, their gradients and the loss stay in float32. "
-        "They must: in "
-        f"bfloat16 a weight of 1 with 0.001 added is {lost:g} again, and small updates would be lost.",
+        f"They must: in bfloat16 a weight of 1 with 0.001 added is {lost:g} again, and small updates would be lost.",
         f"Here products are {product.dtype}, weights, gradients and loss {', '.join(sorted(kept))}.",
         note="mixed precision halves every number",
     )

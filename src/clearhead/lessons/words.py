@@ -13,8 +13,10 @@ def tiny(value: float) -> str:
 def times(more: float, less: float) -> str:
     """How many times as much.
 
-    >>> times(4.2, 0.2), times(3.3, 3.0)
-    ('21', '1.1')
+    >>> times(4.2, 0.2), times(3.3, 3.0), times(1.0, 0.0)
+    ('21', '1.1', 'infinitely many')
     """
+    if not less:
+        return "infinitely many"
     ratio = more / less
     return f"{ratio:.1f}" if ratio < 10 else f"{ratio:,.0f}"
