@@ -1,5 +1,6 @@
 """Lesson 1: characters to integers."""
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ def teach(desk: "Desk") -> Iterator[Part]:
         "characters that occur. That list is the vocabulary."
     )
     yield Ask("How many different characters does your text use? Count capitals, marks, the space and the line end.")
-    yield Ran(f"clearhead look {' '.join(desk.words)}")
+    yield Ran(shlex.join(["clearhead", "look", *desk.words]))
     facts = overview(desk.prepared, TrainConfig())
     V, own = facts["vocab_size"], desk.tokenizer.vocab_size - len(_special(desk))
     yield Answer(own, f"They have the ids 0 .. {own - 1}." + (" In the lecture it is 65." * desk.is_shakespeare))
@@ -51,7 +52,7 @@ def teach(desk: "Desk") -> Iterator[Part]:
     yield Table.of("split | characters | what for", _splits(facts))
     yield Say(
         "Training draws windows from the training text. In each, y is x one character later, and every position is an "
-        "example: predict y[t] from x[0] .. x[t]. The first window of the first batch that a run here would draw:"
+        "example: predict y[t] from x[0] .. x[t]. One window of your text:"
     )
     lines = facts["lines"]
     rows = [[" ".join(map(str, line["context"])), line["target"], line["text"]] for line in lines]
