@@ -64,7 +64,7 @@ def teach(desk: "Desk") -> Iterator[Part]:
         "sentences of words whose grammar is known."
     )
     size: dict[str, Any] = {"n_layer": 2, "n_embd": 32, "block_size": 64, "batch_size": 32}
-    kings = yield from desk.on("grammar").train("kings", tokenizer="word", **size, max_iters=800, seed=1)
+    kings = yield from desk.on("grammar").train("kings", tokenizer="word", **size, max_iters=400, seed=1)
     here, there = _nearness(run), _nearness(kings)
     rows = [
         (name, found.tokens, f"{found.contexts:+.2f}", f"{found.together:+.2f}")
