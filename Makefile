@@ -17,7 +17,7 @@ demo: $(VENV)/.installed
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --doctest-modules -m "not slow" tests src
 
-test-slow: $(VENV)/.installed-test
+test-slow: $(VENV)/.installed-oracles
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m slow --durations 10 tests
 
 soak: $(VENV)/.installed-test
@@ -40,6 +40,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+$(VENV)/.installed-oracles: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[oracles]'
 	touch $@
 
 clean:

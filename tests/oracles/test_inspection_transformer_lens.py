@@ -13,6 +13,7 @@ import inspection.tiny_models as small
 from clearhead.inspection.trace import trace
 from clearhead.models.gpt import GPTLanguageModel
 
+pytestmark = pytest.mark.slow  # `make test-slow` installs the extra: thirty packages that nothing else needs
 lens = pytest.importorskip(
     "transformer_lens", reason="transformer_lens is not installed; the extra `oracles` brings it"
 )
