@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from clearhead import registry
@@ -10,7 +10,7 @@ from clearhead.config import RunConfig
 from clearhead.errors import ConfigError, CorpusError, did_you_mean
 from clearhead.evaluation.ladder import Rung, counted_rungs
 from clearhead.evaluation.mixing import has_dev
-from clearhead.experiments.knobs import Knob, Setting, arms, describe, merged
+from clearhead.experiments.knobs import Knob, Setting, combinations, describe, merged
 from clearhead.experiments.recipe import SEEDS, configure
 from clearhead.initialise import default_name, names_for
 from clearhead.training.draft import Draft, Text, file_name, fit_block, read_text
@@ -52,7 +52,10 @@ class Arm:
 class Design:
     """All that is to be run."""
 
-    knobs: tuple[Knob, ...]
+    knobs: tuple[str, ...]
+    """Their names."""
+    turned: frozenset[str]
+    """The settings that they change."""
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
     seconds: float | None
@@ -64,30 +67,73 @@ class Design:
         return self.arms[0].draft.text
 
 
+@dataclass
+class Texts:
+    """A corpus, read and counted once for each way to read it."""
+
+    corpus: Sequence[str]
+    known: dict[Any, tuple[Text, list[Rung]]] = field(default_factory=dict)
+
+    def draft(self, config: RunConfig) -> Draft:
+        """The draft of a run of a configuration."""
+        read_as = (config.data, config.tokenizer, config.train.device, config.train.precision)
+        if read_as not in self.known:
+            text = read_text(config, self.corpus)
+            self.known[read_as] = text, list(counted_rungs(text.data, text.tokenizer))
+        text, rungs = self.known[read_as]
+        config, notices = fit_block(config, text.data)
+        if config.model == "mixture" and not has_dev(text.data):
+            raise ConfigError("model=mixture is fitted on dev, and the text is too short for it; try model=gpt")
+        init = config.init or default_name(config.trained, config.preset)
+        return Draft(replace(config, init=init), text, rungs, None, notices)
+
+    def check(self) -> None:
+        """CorpusError where no validation text is held back; ConfigError where it differs."""
+        first = next(iter(self.known.values()))[0].record
+        if not first["val_sha256"] or not first["documents"]["val"]:
+            raise CorpusError(f"'{first['name']}' is too short to hold any validation text back; give a longer text")
+        if any(text.record["val_sha256"] != first["val_sha256"] for text, _ in self.known.values()):
+            raise ConfigError("these settings hold back different validation texts, and losses on them do not compare")
+
+
 def draw_up(
     knobs: Sequence[Knob],
-    corpus: Sequence[str],
+    texts: Texts,
     settings: Mapping[str, Any],
     *,
     seeds: int = SEEDS,
     seconds: float | None = None,
 ) -> Design:
-    """Build and check every configuration, and read the text once for each way to read it.
+    """The design of one knob, or of the grid of two; see `draw_arms`."""
+    if not 1 <= len(knobs) <= 2:
+        raise ConfigError(f"{len(knobs)} knobs: give one, or two that make a grid; more are searched, with --search 20")
+    check_given(knobs, settings, seconds)
+    names = [knob.name for knob in knobs]
+    return draw_arms(names, list(combinations(knobs)), texts, settings, seeds=seeds, seconds=seconds)
+
+
+def draw_arms(
+    names: Sequence[str],
+    choices: Sequence[Sequence[Setting]],
+    texts: Texts,
+    settings: Mapping[str, Any],
+    *,
+    seeds: int = SEEDS,
+    seconds: float | None = None,
+) -> Design:
+    """Build and check the configuration of every choice of values for the named knobs.
 
     `settings` are the flags' names, for all runs alike. ConfigError names a value that makes no configuration, before
     anything is trained; CorpusError where no validation text is held back.
     """
     if not 1 <= seeds <= MOST_SEEDS:
         raise ConfigError(f"seeds={seeds} is outside 1 .. {MOST_SEEDS}; {SEEDS} is the default")
-    if not 1 <= len(knobs) <= 2:
-        raise ConfigError(f"{len(knobs)} knobs: give one, or two that make a grid; more are searched, with --search")
-    _check_given(knobs, settings, seconds)
-    chosen = [(each, _checked(configure({**settings, **merged(each)}), seconds)) for each in arms(knobs)]
-    texts: dict[Any, tuple[Text, list[Rung]]] = {}
-    drawn = tuple(_arm(each, knobs, _draft(config, corpus, texts), seconds) for each, config in chosen)
-    _check_texts([text for text, _ in texts.values()])
+    configs = [_checked(configure({**settings, **merged(choice)}), seconds) for choice in choices]
+    drawn = [_arm(names, each, texts.draft(config), seconds) for each, config in zip(choices, configs, strict=True)]
+    texts.check()
     base = drawn[0].draft.config.train.seed
-    return Design(tuple(knobs), drawn, tuple(range(base, base + seeds)), seconds)
+    turned = frozenset(name for choice in choices for name in merged(choice))
+    return Design(tuple(names), turned, tuple(drawn), tuple(range(base, base + seeds)), seconds)
 
 
 def _checked(config: RunConfig, seconds: float | None) -> RunConfig:
@@ -102,7 +148,8 @@ def _checked(config: RunConfig, seconds: float | None) -> RunConfig:
     return config
 
 
-def _check_given(knobs: Sequence[Knob], settings: Mapping[str, Any], seconds: float | None) -> None:
+def check_given(knobs: Sequence[Knob], settings: Mapping[str, Any], seconds: float | None) -> None:
+    """ConfigError where a knob turns what is given for all runs, or the steps where a time is given."""
     for knob in knobs:
         for name in knob.sets:
             if name in settings:
@@ -113,33 +160,10 @@ def _check_given(knobs: Sequence[Knob], settings: Mapping[str, Any], seconds: fl
         raise ConfigError("max_iters gives the steps, and --time would count them off the clock; leave one of them out")
 
 
-def _draft(config: RunConfig, corpus: Sequence[str], texts: dict[Any, tuple[Text, list[Rung]]]) -> Draft:
-    """The draft of a configuration; texts that are read alike are read and counted once."""
-    read_as = (config.data, config.tokenizer, config.train.device, config.train.precision)
-    if read_as not in texts:
-        text = read_text(config, corpus)
-        texts[read_as] = text, list(counted_rungs(text.data, text.tokenizer))
-    text, rungs = texts[read_as]
-    config, notices = fit_block(config, text.data)
-    if config.model == "mixture" and not has_dev(text.data):
-        raise ConfigError("model=mixture is fitted on dev, and the text is too short for a dev split; try model=gpt")
-    init = config.init or default_name(config.trained, config.preset)
-    return Draft(replace(config, init=init), text, rungs, None, notices)
-
-
-def _arm(chosen: Sequence[Setting], knobs: Sequence[Knob], draft: Draft, seconds: float | None) -> Arm:
-    words = tuple(value.word for value in chosen)
+def _arm(names: Sequence[str], choice: Sequence[Setting], draft: Draft, seconds: float | None) -> Arm:
+    words = tuple(value.word for value in choice)
     record, train = draft.text.record, replace(draft.config.train, seed=0, device="auto")
     asked = f"{replace(draft.config, train=train).to_toml()}\n{record['sha256']}\n{seconds}"
-    said = "-".join(f"{knob.name}-{word}" for knob, word in zip(knobs, words, strict=True))
+    said = "-".join(f"{name}-{word}" for name, word in zip(names, words, strict=True))
     stem = file_name(f"{file_name(record['name'])}-{said}")[:MOST_STEM].strip("-.")
-    return Arm(describe(chosen, knobs), words, stem, hashlib.sha256(asked.encode()).hexdigest()[:6], draft)
-
-
-def _check_texts(texts: Sequence[Text]) -> None:
-    first = texts[0].record
-    if not first["val_sha256"] or not first["documents"]["val"]:
-        raise CorpusError(f"'{first['name']}' is too short to hold any validation text back; give a longer text")
-    for text in texts[1:]:
-        if text.record["val_sha256"] != first["val_sha256"]:
-            raise ConfigError("these settings hold back different validation texts, and no losses on them compare")
+    return Arm(describe(names, choice), words, stem, hashlib.sha256(asked.encode()).hexdigest()[:6], draft)

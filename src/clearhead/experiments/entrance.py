@@ -8,7 +8,7 @@ from typing import Any
 
 from clearhead.api import RUNS
 from clearhead.experiments.conduct import LONG, Watcher, conduct
-from clearhead.experiments.design import draw_up
+from clearhead.experiments.design import Texts, draw_up
 from clearhead.experiments.experiment import Experiment
 from clearhead.experiments.judge import judge
 from clearhead.experiments.knobs import Knob, build_knob
@@ -67,5 +67,5 @@ def answer(
 ) -> Experiment:
     """The same for knobs that are read, with somebody who looks on."""
     seconds = None if time is None else parse_time(time)
-    design = draw_up(knobs, corpus, settings, seeds=seeds, seconds=seconds)
+    design = draw_up(knobs, Texts(corpus), settings, seeds=seeds, seconds=seconds)
     return judge(design, conduct(design, out, watcher, most_seconds))

@@ -38,7 +38,7 @@ def judge(design: Design, made: Sequence[Made]) -> Experiment:
     comparison, trouble = _compare([scored[arm.name] for arm in design.arms])
     meta = design.text.data.meta
     return Experiment(
-        knobs=tuple(knob.name for knob in design.knobs),
+        knobs=design.knobs,
         corpus=meta.name,
         val_characters=meta.characters["val"],
         setting=describe(design),
@@ -51,7 +51,6 @@ def judge(design: Design, made: Sequence[Made]) -> Experiment:
 
 def describe(design: Design) -> str:
     """What all runs have in common, in one line."""
-    turned = {name for knob in design.knobs for name in knob.sets}
     config = design.arms[0].draft.config
     known: dict[str, Any] = {**asdict(config.architecture), **asdict(config.train)}
     sizes = {
@@ -65,8 +64,8 @@ def describe(design: Design) -> str:
     if design.seconds is not None:
         sizes.pop("max_iters")
     of_gpt = {"n_layer", "n_head", "n_embd"} if config.trained != "gpt" else set()
-    words = [f"{known[name]:,} {word}" for name, word in sizes.items() if name not in turned | of_gpt]
-    shape = [] if "preset" in turned or config.trained != "gpt" else [f"preset {config.preset}"]
+    words = [f"{known[name]:,} {word}" for name, word in sizes.items() if name not in design.turned | of_gpt]
+    shape = [] if "preset" in design.turned or config.trained != "gpt" else [f"preset {config.preset}"]
     clock = (
         [] if design.seconds is None else [f"the steps that fit into {duration(design.seconds)}, by the pace measured"]
     )
@@ -150,8 +149,7 @@ def _notes(design: Design, outcomes: Sequence[Outcome], comparison: Several | No
     ]
     choice = f": it would choose {min(by_dev)[1]}" if len(by_dev) == len(outcomes) else ""
     yield f"who picks by this table reads validation, and its loss then flatters; dev is there to decide{choice}"
-    turned = {name for knob in design.knobs for name in knob.sets}
-    if changed := sorted(turned.intersection(A_BATCH)):
+    if changed := sorted(design.turned.intersection(A_BATCH)):
         yield f"{' and '.join(changed)}: a batch is another one for each setting; all else of the seed is the same"
     else:
         yield "every setting read the same batches, seed by seed"

@@ -1,10 +1,12 @@
 """What can be turned: every setting by its flag's name, the named choices among them; and parts, on or off."""
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from clearhead.config import Architecture, DataConfig, RunConfig, TokenizerConfig, TrainConfig
@@ -65,13 +67,13 @@ def build_knob(name: str, values: Sequence[Any]) -> Knob:
     ConfigError for an unknown name, fewer than two values, one that is there twice, and a word of the wrong type.
     """
     name = check_name(name)
-    found = tuple(_setting(name, value) for value in values)
-    words = [setting.word for setting in found]
+    found = tuple(setting(name, value) for value in values)
+    words = [each.word for each in found]
     if len(found) < 2:
         raise ConfigError(f"{name}={','.join(words)} is one value, and there is nothing to compare; give two or more")
-    for number, setting in enumerate(found):
-        if setting.settings in [other.settings for other in found[:number]]:
-            raise ConfigError(f"{name}={','.join(words)} has {setting.word} twice; leave one of them out")
+    for number, each in enumerate(found):
+        if each.settings in [other.settings for other in found[:number]]:
+            raise ConfigError(f"{name}={','.join(words)} has {each.word} twice; leave one of them out")
     return Knob(name, found)
 
 
@@ -97,33 +99,23 @@ def hints() -> dict[str, Any]:
     return {name: hint for name, hint in found.items() if name not in FIXED}
 
 
-def arms(knobs: Sequence[Knob]) -> Iterator[tuple[Setting, ...]]:
+def combinations(knobs: Sequence[Knob]) -> Iterator[tuple[Setting, ...]]:
     """Every combination of the knobs' values, the last knob turning fastest; ConfigError where two set the same."""
     for number, knob in enumerate(knobs):
         for other in knobs[:number]:
             if common := sorted(knob.sets & other.sets):
                 raise ConfigError(f"{other.name} and {knob.name} both set {common[0]}; leave one of them out")
-    count = 1
-    for knob in knobs:
-        count *= len(knob.values)
+    count = math.prod(len(knob.values) for knob in knobs)
     if count > MOST_ARMS:
         raise ConfigError(
             f"{' x '.join(str(len(knob.values)) for knob in knobs)} = {count} settings are too many to compare, "
             f"{MOST_ARMS} at most; give fewer values, or --search"
         )
-    yield from _combined(knobs)
+    yield from product(*(knob.values for knob in knobs))
 
 
-def _combined(knobs: Sequence[Knob]) -> Iterator[tuple[Setting, ...]]:
-    if not knobs:
-        yield ()
-        return
-    for before in _combined(knobs[:-1]):
-        for value in knobs[-1].values:
-            yield (*before, value)
-
-
-def _setting(name: str, value: Any) -> Setting:
+def setting(name: str, value: Any) -> Setting:
+    """A value of a knob, as a word or as itself; ConfigError for one that it does not have."""
     word = str(value).lower() if isinstance(value, bool) or value is None else str(value)
     if name in PARTS:
         on = value if isinstance(value, bool) else SWITCH.get(word)
@@ -167,11 +159,11 @@ def _kinds(hint: Any) -> tuple[Any, ...]:
     return typing.get_args(hint) if union else (hint,)
 
 
-def describe(setting: Sequence[Setting], knobs: Sequence[Knob]) -> str:
-    """A combination in words: n_embd=8, n_layer=2."""
-    return ", ".join(f"{knob.name}={value.word}" for knob, value in zip(knobs, setting, strict=True))
+def describe(names: Sequence[str], choice: Sequence[Setting]) -> str:
+    """A choice in words: n_embd=8, n_layer=2."""
+    return ", ".join(f"{name}={value.word}" for name, value in zip(names, choice, strict=True))
 
 
-def merged(setting: Sequence[Setting]) -> Mapping[str, Any]:
-    """All that a combination sets."""
-    return {name: value for one in setting for name, value in one.settings.items()}
+def merged(choice: Sequence[Setting]) -> Mapping[str, Any]:
+    """All that a choice sets."""
+    return {name: value for one in choice for name, value in one.settings.items()}

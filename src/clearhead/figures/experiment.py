@@ -56,6 +56,7 @@ def _curve(outcome: "Outcome", over: str, colour: str, *, legend: bool) -> list[
         y=[*(max(values) for _, values in rows), *(min(values) for _, values in reversed(rows))],
         fill="toself",
         fillcolor=f"rgba{(*hex_to_rgb(colour), 0.18)}",
+        mode="lines",
         line={"width": 0},
         hoverinfo="skip",
         showlegend=False,
