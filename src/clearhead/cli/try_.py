@@ -31,6 +31,8 @@ class Arguments(Common):
 
     clearhead try n_embd=8,32 n_layer=1,2
 
+    clearhead try --search 20 learning_rate=1e-4..1e-2 n_layer=1..4 norm=layernorm,none
+
     A knob is any setting below by its name (dropout=0,0.2 norm=layernorm,none init=normal,xavier model=bigram,gpt
     preset=lecture,modern ...), or a part of the GPT, on or off: scale, mask, residual, feed_forward. Two knobs make a
     grid. CORPUS is what `train` takes; without one: shakespeare where it is at hand, else python-docs.
@@ -47,6 +49,9 @@ class Arguments(Common):
     """Runs of each setting, from --seed on."""
     time: str | None = None
     """How long each run trains, as 20s or 2m, instead of --max_iters (the pace is measured first)."""
+    search: int | None = None
+    """Try this many settings of several knobs, name=low..high or name=value,value, by the loss on dev; then hold the
+    best against the default over fresh seeds (needs the extra `search`)."""
     yes: Switch = False
     """Begin also what takes longer than half an hour."""
     settings: RunConfig = field(default_factory=lambda: configure({}))
@@ -61,17 +66,19 @@ def run(argv: Sequence[str]) -> int:
     from clearhead.experiments.conduct import LONG, Stopped
     from clearhead.experiments.entrance import answer
     from clearhead.experiments.knobs import read_knob
+    from clearhead.experiments.search import read_space
 
     knobs = [word for word in arguments.words if "=" in word]
     if not knobs:
         raise ConfigError("no knob to turn; name one and its values, as in: clearhead try n_embd=8,32")
     try:
         found = answer(
-            [read_knob(word) for word in knobs],
+            [(read_space if arguments.search else read_knob)(word) for word in knobs],
             [word for word in arguments.words if "=" not in word],
             given(arguments.settings, argv),
             seeds=arguments.seeds,
             time=arguments.time,
+            trials=arguments.search,
             out=arguments.out,
             most_seconds=None if arguments.yes else LONG,
             watcher=_watcher(arguments.json),

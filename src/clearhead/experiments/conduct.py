@@ -6,9 +6,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from clearhead.config import TrainConfig
+from clearhead.data.tokens import TokenDataset
 from clearhead.errors import CheckpointError, ConfigError
 from clearhead.experiments.design import Arm, Design
-from clearhead.experiments.recipe import paced
+from clearhead.experiments.recipe import EVALUATIONS, paced
 from clearhead.runs.directory import RunDirectory, is_run
 from clearhead.training.console import duration
 from clearhead.training.events import Event
@@ -18,8 +20,8 @@ from clearhead.training.running import run_job
 
 LONG = 1_800.0
 """Seconds: an experiment that takes longer is only begun by who says so."""
-JUDGING, BESIDE = 2.0, 0.5
-"""After the last step: how often the validation text passes through the model; seconds for all else."""
+BESIDE = 1.0
+"""Seconds of a run in which no tokens pass through: samples, saves."""
 LEAST_STEPS = 10
 
 
@@ -38,6 +40,10 @@ class Watcher(Protocol):
         """A run is at its end, now or since an earlier time."""
         ...
 
+    def tell(self, line: str) -> None:
+        """Something else that is worth a line."""
+        ...
+
     def close(self) -> None:
         """No more will come."""
         ...
@@ -53,6 +59,9 @@ class Silence:
         """Nothing."""
 
     def end(self, arm: Arm, seed: int, run: RunDirectory, *, before: bool) -> None:
+        """Nothing."""
+
+    def tell(self, line: str) -> None:
         """Nothing."""
 
     def close(self) -> None:
@@ -84,16 +93,21 @@ def conduct(design: Design, out: Path, watcher: Watcher | None = None, most_seco
     """
     watcher = watcher or Silence()
     design, seconds = clocked(design, out)
-    if most_seconds is not None and seconds > most_seconds:
-        raise ConfigError(
-            f"{len(design.arms)} settings over {len(design.seeds)} seeds would take about {duration(seconds)} here, "
-            f"more than {duration(most_seconds)}; give fewer values, seeds or --max_iters, or say --yes"
-        )
+    check_time(seconds, most_seconds, f"{len(design.arms)} settings over {len(design.seeds)} seeds")
     watcher.begin(design, seconds)
     try:
         return [Made(arm, seed, _make(arm, seed, out, watcher)) for seed in design.seeds for arm in design.arms]
     finally:
         watcher.close()
+
+
+def check_time(seconds: float, most_seconds: float | None, what: str) -> None:
+    """ConfigError where something would take longer than it may."""
+    if most_seconds is not None and seconds > most_seconds:
+        raise ConfigError(
+            f"{what} would take about {duration(seconds)} here, more than {duration(most_seconds)}; "
+            "give fewer of them or --max_iters, or say --yes"
+        )
 
 
 def clocked(design: Design, out: Path) -> tuple[Design, float]:
@@ -106,18 +120,24 @@ def clocked(design: Design, out: Path) -> tuple[Design, float]:
         runs = [found for seed in design.seeds if (found := _found(arm, seed, out)) is not None]
         missing = len(design.seeds) - sum(map(_at_its_end, runs))
         text, config = arm.draft.text, arm.draft.config
-        step_seconds = judging = 0.0
+        step_seconds = looking = 0.0
         if config.model != "ngram" and (missing or design.seconds is not None):
             pace = measure_pace(config, text.data, text.tokenizer, text.runtime)
-            step_seconds, judging = pace.step_seconds, JUDGING * pace.token_seconds * len(text.data.ids("val"))
+            step_seconds, looking = pace.step_seconds, pace.token_seconds * _tokens_looked_at(config.train, text.data)
         if design.seconds is not None:
             steps = max(LEAST_STEPS, int(design.seconds / step_seconds))
             if runs:
                 steps = runs[0].read_config().train.max_iters
             arm = arm.changed({"max_iters": steps, **paced(steps)})
         arms.append(arm)
-        total += missing * (arm.draft.config.train.max_iters * step_seconds + judging + BESIDE)
+        total += missing * (arm.draft.config.train.max_iters * step_seconds + looking + BESIDE)
     return replace(design, arms=tuple(arms)), total
+
+
+def _tokens_looked_at(train: TrainConfig, data: TokenDataset) -> int:
+    """By all evaluations of a run, and at its end."""
+    quick = 2 * train.eval_iters * train.batch_size * train.block_size
+    return (EVALUATIONS + 1) * (quick + len(data.ids("dev"))) + len(data.ids("val"))
 
 
 def _make(arm: Arm, seed: int, out: Path, watcher: Watcher) -> RunDirectory:

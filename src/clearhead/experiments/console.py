@@ -45,6 +45,10 @@ class Lines:
         said = "made before" if before else duration(seconds)
         self.out.print(f"{self.done}/{self.total}  {arm.name}, seed {seed}: about {nats:.3f} nats per token, {said}")
 
+    def tell(self, line: str) -> None:
+        """Print it."""
+        self.out.print(line)
+
     def close(self) -> None:
         """Nothing is held open."""
 
@@ -81,6 +85,10 @@ class Filling:
         self.losses[arm.name].append(nats)
         self.seconds[arm.name].append(seconds)
         self.states[arm.name] = ""
+
+    def tell(self, line: str) -> None:
+        """Print it, above the table."""
+        self.out.print(line, markup=False)
 
     def close(self) -> None:
         """Leave the terminal as it was."""

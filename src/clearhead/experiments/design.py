@@ -26,8 +26,8 @@ class Arm:
 
     name: str
     """n_embd=8, n_layer=2"""
-    values: tuple[str, ...]
-    """The words of it, one for each knob."""
+    choice: tuple[Setting, ...]
+    """A value for each knob."""
     stem: str
     """What the names of its runs begin with."""
     digest: str
@@ -161,9 +161,8 @@ def check_given(knobs: Sequence[Knob], settings: Mapping[str, Any], seconds: flo
 
 
 def _arm(names: Sequence[str], choice: Sequence[Setting], draft: Draft, seconds: float | None) -> Arm:
-    words = tuple(value.word for value in choice)
     record, train = draft.text.record, replace(draft.config.train, seed=0, device="auto")
     asked = f"{replace(draft.config, train=train).to_toml()}\n{record['sha256']}\n{seconds}"
-    said = "-".join(f"{name}-{word}" for name, word in zip(names, words, strict=True))
+    said = "-".join(f"{name}-{value.word}" for name, value in zip(names, choice, strict=True))
     stem = file_name(f"{file_name(record['name'])}-{said}")[:MOST_STEM].strip("-.")
-    return Arm(describe(names, choice), words, stem, hashlib.sha256(asked.encode()).hexdigest()[:6], draft)
+    return Arm(describe(names, choice), tuple(choice), stem, hashlib.sha256(asked.encode()).hexdigest()[:6], draft)

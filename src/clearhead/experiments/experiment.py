@@ -7,6 +7,7 @@ from typing import Any
 
 from clearhead.evaluation.several import Difference, Several
 from clearhead.evaluation.table import aligned
+from clearhead.experiments.knobs import Setting
 from clearhead.inspection.view import View
 from clearhead.training.fitting import size
 from clearhead.views import Shown
@@ -80,6 +81,24 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Tried:
+    """A setting that a search has tried."""
+
+    name: str
+    run: str | None
+    """None where it could not be trained."""
+    dev_bits_per_char: float | None
+    choice: tuple[Setting, ...]
+    trouble: str | None = None
+    """Why it could not be trained."""
+
+    def __str__(self) -> str:
+        """One line."""
+        found = self.dev_bits_per_char
+        return f"{self.name}: {self.trouble if found is None else f'{found:.4f} bits per character on dev'}"
+
+
+@dataclass(frozen=True)
 class Experiment(View):
     """Settings side by side on one text. `str` is the table, the verdict and what they do not know."""
 
@@ -94,6 +113,8 @@ class Experiment(View):
     comparison: Several | None
     """None where there is nothing to compare by: see `notes`."""
     notes: tuple[str, ...]
+    tried: tuple[Tried, ...] = ()
+    """What a search has tried before, in its order."""
 
     @property
     def title(self) -> str:

@@ -115,7 +115,7 @@ def _outcome(arm: Arm, trials: Sequence[Trial], parameters: int) -> Outcome:
     tensors = None if config.model == "ngram" else weigh(config, text.tokenizer.vocab_size, text.runtime)
     return Outcome(
         name=arm.name,
-        values=arm.values,
+        values=tuple(value.word for value in arm.choice),
         trials=tuple(trials),
         parameters=parameters,
         memory=None if tensors is None else tensors.weights + tensors.moments + tensors.step.all,

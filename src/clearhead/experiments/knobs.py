@@ -44,6 +44,11 @@ class Knob:
     values: tuple[Setting, ...]
 
     @property
+    def last(self) -> Setting:
+        """The last value."""
+        return self.values[-1]
+
+    @property
     def sets(self) -> set[str]:
         """The settings that its values change."""
         return {name for value in self.values for name in value.settings}
