@@ -155,7 +155,7 @@ class Experiment(View):
 
     def __str__(self) -> str:
         """The table, the verdict and the notes."""
-        return "\n".join([self.title, self.setting, "", *aligned(list(table(self))), "", self.verdict, *self.notes])
+        return "\n".join([self.setting, "", *aligned(list(table(self))), "", self.verdict, *self.notes])
 
     def to_dict(self) -> dict[str, Any]:
         """The findings as JSON values, the verdict and the means among them."""
@@ -200,15 +200,14 @@ def verdict(found: Experiment) -> str:
         widest = min(differences, key=lambda difference: difference.bits_per_char.value)
         return (
             f"no difference shown: the largest, {best.name} against {found.outcomes[widest.other].name}, is "
-            f"{_amount(found, widest)}, which chance explains"
+            f"{_amount(widest)} {found.unit}, which chance explains"
         )
     word = "best" if best.predicts else "lowest, for it sees what it is to predict"
-    gains = "; ".join(f"than {found.outcomes[each.other].name} by {_amount(found, each)}" for each in shown)
+    gains = ", ".join(f"than {found.outcomes[each.other].name} by {_amount(each)}" for each in shown)
     tail = f"; against {' and '.join(others)} no difference is shown" if others else ""
-    return f"{best.name} is {word}: lower {gains}{tail}"
+    return f"{best.name} is {word}: lower in {found.unit} {gains}{tail}"
 
 
-def _amount(found: Experiment, difference: Difference) -> str:
+def _amount(difference: Difference) -> str:
     interval = difference.bits_per_char if difference.nats_per_token is None else difference.nats_per_token
-    low, high = -interval.high, -interval.low
-    return f"{-interval.value:.4f} {found.unit} ({low:+.4f} .. {high:+.4f})"
+    return f"{-interval.value:.4f} ({-interval.high:.4f} .. {-interval.low:.4f})"

@@ -1,8 +1,8 @@
 """A search over several knobs: dev decides which setting is best, and paired seeds whether it is better than none.
 
 Optuna proposes (a tree-structured Parzen estimator: Bergstra et al. 2011, "Algorithms for hyper-parameter
-optimization"). Its proposals follow from the seed and from what was found before, so the same search asked for again proposes the same
-settings, finds their runs made, and goes on where it stopped.
+optimization"). Its proposals follow from the seed and from what was found before: the same search asked for again
+proposes the same settings, finds their runs made, and goes on where it stopped.
 """
 
 import math
