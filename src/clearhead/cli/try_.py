@@ -1,6 +1,7 @@
 """`clearhead try`: one knob, paired seeds, one verdict."""
 
 import dataclasses
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -43,8 +44,8 @@ class Arguments(Common):
     text; its intervals hold the noise of the text and of the seeds, and are widened for the number of settings.
     """
 
-    words: Words = ()
-    """Knobs as name=value,value, and the text."""
+    corpus: Words = ()
+    """The text, beside knobs as name=value,value."""
     seeds: int = SEEDS
     """Runs of each setting, from --seed on."""
     time: str | None = None
@@ -60,7 +61,8 @@ class Arguments(Common):
 
 def run(argv: Sequence[str]) -> int:
     """Make the runs that are missing; print the table and the verdict."""
-    arguments = parse(Arguments, "try", argv, Arguments())
+    knobs, rest = apart(argv)
+    arguments = parse(Arguments, "try", rest, Arguments())
 
     from clearhead.errors import ConfigError
     from clearhead.experiments.conduct import LONG, Stopped
@@ -68,14 +70,13 @@ def run(argv: Sequence[str]) -> int:
     from clearhead.experiments.knobs import read_knob
     from clearhead.experiments.search import read_space
 
-    knobs = [word for word in arguments.words if "=" in word]
     if not knobs:
         raise ConfigError("no knob to turn; name one and its values, as in: clearhead try n_embd=8,32")
     try:
         found = answer(
             [(read_space if arguments.search else read_knob)(word) for word in knobs],
-            [word for word in arguments.words if "=" not in word],
-            given(arguments.settings, argv),
+            arguments.corpus,
+            given(arguments.settings, rest),
             seeds=arguments.seeds,
             time=arguments.time,
             trials=arguments.search,
@@ -87,6 +88,16 @@ def run(argv: Sequence[str]) -> int:
         print(f"{stopped}; go on with the same command", file=sys.stderr)
         return 128 + stopped.signal
     return show(found.shown, arguments)
+
+
+def apart(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Knobs, and the other words: a knob may stand anywhere.
+
+    >>> apart(["n_embd=8,32", "--seeds=5", "input.txt"])
+    (['n_embd=8,32'], ['--seeds=5', 'input.txt'])
+    """
+    knobs = [word for word in argv if re.match(r"\w[\w-]*=", word)]
+    return knobs, [word for word in argv if word not in knobs]
 
 
 def given(settings: RunConfig, argv: Sequence[str]) -> dict[str, Any]:
