@@ -19,7 +19,7 @@ from clearhead.training.events import Finished, Notice, Replanned, Stepped
 from clearhead.training.expectation import dropout_for, expect
 from clearhead.training.job import Job, config_from, new_job, resume_job
 from clearhead.training.pace import Pace
-from clearhead.training.planner import HEAD_SIZE, SHAPES, Planner
+from clearhead.training.planner import HEAD_SIZE, SHAPES
 from clearhead.training.running import run_job
 from clearhead.training.trainer import Trainer
 
@@ -259,7 +259,7 @@ def test_dropout_grows_with_epochs(epochs: float, dropout: float) -> None:
 def test_what_is_given_is_completed_to_a_shape_that_works(
     poem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, int]
 ) -> None:
-    monkeypatch.setattr(Planner, "_probe", lambda *_: (0.1, 1e-7, 10_000))
+    monkeypatch.setattr(planner, "measure_pace", lambda *_: Pace(0.1, 1e-7, 10_000))
     shape = trainer_of(planned(poem, tmp_path, 30.0, "run", **given)).config.architecture
     assert all(getattr(shape, name) == value for name, value in given.items())
     assert shape.n_embd % shape.n_head == 0
