@@ -144,10 +144,9 @@ def _notes(design: Design, outcomes: Sequence[Outcome], comparison: Several | No
         )
     if len(design.seeds) == 1:
         yield "one seed: what another would change is not in the intervals; give --seeds 3"
-    by_dev = [
-        (outcome.dev_bits_per_char, outcome.name) for outcome in outcomes if outcome.dev_bits_per_char is not None
-    ]
-    choice = f": it would choose {min(by_dev)[1]}" if len(by_dev) == len(outcomes) else ""
+    able = [outcome for outcome in outcomes if outcome.predicts]
+    by_dev = [(loss, outcome.name) for outcome in able if (loss := outcome.dev_bits_per_char) is not None]
+    choice = f": it would choose {min(by_dev)[1]}" if len(by_dev) == len(able) > 1 else ""
     yield f"who picks by this table reads validation, and its loss then flatters; dev is there to decide{choice}"
     if changed := sorted(design.turned.intersection(A_BATCH)):
         yield f"{' and '.join(changed)}: a batch is another one for each setting; all else of the seed is the same"
