@@ -58,11 +58,11 @@ class Filling:
 
     def __init__(self, stream: TextIO) -> None:
         self.out = Console(file=stream, highlight=False, emoji=False)
-        self.live = Live(console=self.out, refresh_per_second=PER_SECOND, get_renderable=self.table, transient=True)
         self.design: Design | None = None
         self.losses: dict[str, list[float]] = {}
         self.seconds: dict[str, list[float]] = {}
         self.states: dict[str, str] = {}
+        self.live = Live(console=self.out, refresh_per_second=PER_SECOND, get_renderable=self.table, transient=True)
 
     def begin(self, design: Design, seconds: float) -> None:
         """Say what lies ahead, and open the table."""
@@ -75,9 +75,9 @@ class Filling:
         """Say where the run is."""
         if isinstance(event, Stepped):
             steps = arm.draft.config.train.max_iters
-            self.states[arm.name] = f"seed {seed}: step {event.step:,}/{steps:,}, loss {event.loss:.3f}"
+            self.states[arm.name] = f"seed {seed}: {event.step:,}/{steps:,}, loss {event.loss:.2f}"
         elif isinstance(event, Evaluated) and event.val is not None:
-            self.states[arm.name] = f"seed {seed}: step {event.step:,}, about {event.val:.3f}"
+            self.states[arm.name] = f"seed {seed}: {event.step:,}, about {event.val:.2f}"
 
     def end(self, arm: Arm, seed: int, run: RunDirectory, *, before: bool) -> None:
         """Put a run's figures into its row."""
@@ -97,8 +97,9 @@ class Filling:
     def table(self) -> Table:
         """What is known now."""
         made = Table(box=None, pad_edge=False)
-        made.add_column("")
-        for title in ("seeds", "val nats, about", "spread", "seconds"):
+        names = [arm.name for arm in self.design.arms] if self.design else [""]
+        made.add_column("", min_width=max(map(len, names)))
+        for title in ("seeds", "about nats", "spread", "seconds"):
             made.add_column(title, justify="right", no_wrap=True)
         made.add_column("", no_wrap=True)
         for arm in self.design.arms if self.design else ():
@@ -117,7 +118,7 @@ def last_seen(run: RunDirectory) -> tuple[float, float]:
 
 def words_ahead(design: Design, seconds: float) -> str:
     """How many runs there are, and how long what is missing of them takes."""
-    runs = f"{len(design.arms)} settings, {len(design.seeds)} seeds each"
+    runs = f"{len(design.arms)} settings, {len(design.seeds)} seed{'s' * (len(design.seeds) > 1)} each"
     return f"{runs}: about {duration(seconds)}" if seconds else f"{runs}: all made before"
 
 
