@@ -56,13 +56,20 @@ def prose(path: Path) -> str:
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=name_of)
 def test_python_blocks_run(page: Path, poem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = clearhead.train
+    asked = clearhead.experiment
     monkeypatch.setattr(clearhead, "train", lambda *c, **s: real(*c, **{**s, **TINY}), raising=False)
+    monkeypatch.setattr(clearhead, "experiment", lambda k, *c, **s: asked(k, *c, **{**s, **_beside(k)}), raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "input.txt").write_text(poem.read_text(encoding="utf-8"), encoding="utf-8")
     namespace: dict[str, Any] = {"__name__": "page"}
     for number, block in enumerate(blocks(page, "python"), start=1):
         exec(compile(block, f"{page.name}, block {number}", "exec"), namespace)
     assert len(namespace) > 2, "the blocks of a page leave names behind"
+
+
+def _beside(knobs: dict[str, Any]) -> dict[str, Any]:
+    """Small settings for what an experiment does not turn."""
+    return {name: value for name, value in TINY.items() if name not in knobs}
 
 
 def commands(page: Path) -> Iterator[list[str]]:

@@ -22,6 +22,7 @@ VERBS = {
     "generate": "Let a model write: from a prompt, a file or nothing.",
     "learn": "The course: the questions that everyone has, answered by experiments on your own text.",
     "inspect": "See inside: tables, heads, embeddings, layers, losses, with exact numbers and figures.",
+    "try": "Turn one knob over paired seeds: what differs, by how much, or no difference shown.",
     "memorisation": "Does a model copy? What samples share with the training text, beside what fresh text shares.",
     "import": "Make a run of weights that nanoGPT or the lecture's code has trained.",
     "runs": "List the runs; verify them, export one to a file, import it elsewhere.",
