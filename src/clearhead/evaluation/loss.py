@@ -103,13 +103,15 @@ def token_losses(
 
     With `max_tokens`, of the first that many, rounded up to a whole call of the model.
     """
-    parts: list[Tensor] = []
+    # Written into one place: small tensors that stay would lie between the freed logits, and the heap only grow.
+    found, end = torch.empty(max(0, len(data.ids(split)) - 1)), 0
     with evaluating(model), runtime.autocast():
         for losses in _losses_by_call(model, data, split):
-            parts.append(losses.flatten().cpu())
-            if max_tokens is not None and sum(map(len, parts)) >= max_tokens:
+            found[end : end + losses.numel()] = losses.flatten()
+            end += losses.numel()
+            if max_tokens is not None and end >= max_tokens:
                 break
-    return torch.cat([torch.zeros(0), *parts])
+    return found[:end]
 
 
 def measured(nats: float, data: TokenDataset, split: str, tokens: int | None = None) -> SplitLoss:
