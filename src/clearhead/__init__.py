@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clearhead.api import Run, compare, import_checkpoint, ladder, load, train
+    from clearhead.experiments.entrance import experiment
 
 __version__ = "0.1.0"
 
@@ -18,9 +19,10 @@ _PUBLIC = {
     "compare": "clearhead.api",
     "import_checkpoint": "clearhead.api",
     "Run": "clearhead.api",
+    "experiment": "clearhead.experiments.entrance",
 }
 
-__all__ = ["Run", "__version__", "compare", "import_checkpoint", "ladder", "load", "train"]
+__all__ = ["Run", "__version__", "compare", "experiment", "import_checkpoint", "ladder", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:

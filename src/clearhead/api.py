@@ -115,6 +115,8 @@ class Run(Inspectable):
         mixed = self._mixture()
         if mixed is None:
             note = f"order {self.model.context + 1}" if self.model.kind == "ngram" else f"step {self.step:,}"
+            if isinstance(self.model, GPTLanguageModel) and not self.model.predicts:
+                note += ", without=mask: it sees what it is to predict"
             loss = split_loss(self.model, self.data, score_split(self.data), self.runtime.exact)
             return [self._rung(self.model, loss, seconds, note)]
         mixture, fit = mixed
@@ -129,7 +131,7 @@ class Run(Inspectable):
         """The run's mixture, or the one that its GPT makes; None for other models, and without a dev split."""
         if isinstance(self.model, MixtureLanguageModel):
             return self.model, MixtureFit.of(self._state)
-        if not isinstance(self.model, GPTLanguageModel) or not has_dev(self.data):
+        if not isinstance(self.model, GPTLanguageModel) or not self.model.predicts or not has_dev(self.data):
             return None
         return mix(self.directory, self.model, self.data, self.tokenizer, self.runtime, self._counted())
 

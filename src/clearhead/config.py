@@ -96,6 +96,9 @@ class Architecture:
     """lm_head shares the token embedding's weights."""
     scale_embedding: bool = False
     """Multiply token embeddings by sqrt(n_embd)."""
+    without: Literal["none", "scale", "mask", "residual", "feed_forward"] = "none"
+    """A part that is left out, to see what it is worth: the scale 1/sqrt(head size), the mask (the loss is then no
+    prediction: every token sees those that it is to predict), the residual connections, the feed-forward."""
 
     def __post_init__(self) -> None:
         check_literals(self)
@@ -271,6 +274,8 @@ class RunConfig:
             raise ConfigError(f"unknown preset '{self.preset}': {did_you_mean(self.preset, PRESETS)}")
         if self.order is not None:
             between(self, "order", 1, 32)
+        if self.model == "mixture" and self.architecture.without == "mask":
+            raise ConfigError("model=mixture weighs predictions, and without=mask makes none; try --model gpt")
 
     @classmethod
     def from_preset(cls, preset: str, model: str = "gpt") -> Self:

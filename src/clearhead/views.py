@@ -213,7 +213,7 @@ class Inspectable:
 
         if isinstance(self.model, MixtureLanguageModel):
             return self.model
-        if not isinstance(self.model, GPTLanguageModel) or not has_dev(self.data):
+        if not isinstance(self.model, GPTLanguageModel) or not self.model.predicts or not has_dev(self.data):
             return None
         return mix(self.directory, self.model, self.data, self.tokenizer, self.runtime, ())[0]
 

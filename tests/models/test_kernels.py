@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clearhead.models.kernels import Dropout, RMSNorm, causal_attention, rotate, swiglu
+from clearhead.models.kernels import Dropout, RMSNorm, attend, rotate, swiglu
 
 
 def assert_same_values_and_gradients(fast: Tensor, slow: Tensor, inputs: list[Tensor], tolerance: float = 1e-9) -> None:
@@ -69,14 +69,16 @@ def test_written_out_attention_is_the_kernels(T: int) -> None:
     torch.manual_seed(0)
     q, k, v = (torch.randn(2, 3, T, 16).bfloat16().requires_grad_() for _ in range(3))
     exact = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), is_causal=True)
-    assert_same_values_and_gradients(causal_attention(q, k, v, 0.0).float(), exact, [q, k, v], tolerance=0.05)
+    assert_same_values_and_gradients(
+        attend(q, k, v, 0.0, scale=q.shape[-1] ** -0.5).float(), exact, [q, k, v], tolerance=0.05
+    )
 
 
 def test_written_out_attention_drops_out_what_is_attended_to() -> None:
     torch.manual_seed(0)
     q, k = (torch.zeros(1, 1, 512, 16).bfloat16() for _ in range(2))
     v = torch.ones(1, 1, 512, 16).bfloat16()
-    dropped = causal_attention(q, k, v, 0.5).float()[0, 0, 100:, 0]
+    dropped = attend(q, k, v, 0.5, scale=q.shape[-1] ** -0.5).float()[0, 0, 100:, 0]
     assert dropped.mean().item() == pytest.approx(1.0, abs=0.03)
     assert dropped.std().item() > 0.02
 

@@ -13,10 +13,12 @@ from clearhead.errors import CheckpointError, ConfigError
 from clearhead.fields import load_config
 from clearhead.optim.schedules import schedule
 from clearhead.runs import directory
+from clearhead.training import planner
 from clearhead.training.budget import Budget, choose_budget, parse_time
 from clearhead.training.events import Finished, Notice, Replanned, Stepped
 from clearhead.training.expectation import dropout_for, expect
 from clearhead.training.job import Job, config_from, new_job, resume_job
+from clearhead.training.pace import Pace
 from clearhead.training.planner import HEAD_SIZE, SHAPES, Planner
 from clearhead.training.running import run_job
 from clearhead.training.trainer import Trainer
@@ -100,11 +102,11 @@ def test_a_context_is_no_longer_than_the_text(tmp_path: Path) -> None:
 
 
 def test_more_time_never_means_a_smaller_model(poem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def probe(_: Planner, config: RunConfig) -> tuple[float, float, int]:
+    def probe(config: RunConfig, *_: object) -> Pace:
         area = config.architecture.n_embd**2
-        return area * 1e-6, 1e-7, area * 50
+        return Pace(area * 1e-6, 1e-7, area * 50)
 
-    monkeypatch.setattr(Planner, "_probe", probe)
+    monkeypatch.setattr(planner, "measure_pace", probe)
     sizes = [
         trainer_of(planned(poem, tmp_path, seconds=seconds, name=f"run-{seconds}")).model.num_parameters()
         for seconds in (6.0, 60.0, 600.0)
@@ -132,7 +134,7 @@ def test_a_changed_end_changes_nothing_that_lies_behind() -> None:
 @pytest.fixture
 def revised_run(poem: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Job, list[object]]:
     """A planned run of 20 steps that makes 14 after all."""
-    monkeypatch.setattr(Planner, "_probe", lambda *_: (1.0, 0.0, 10_000))
+    monkeypatch.setattr(planner, "measure_pace", lambda *_: Pace(1.0, 0.0, 10_000))
     monkeypatch.setattr(Budget, "left", lambda self: 20.5)
     monkeypatch.setattr(
         Budget, "revised", lambda self, train, step, _: replace(train, max_iters=14, decay_iters=14 - step)
@@ -236,11 +238,11 @@ def test_a_text_that_is_read_often_is_read_with_dropout(
 ) -> None:
     asked = []
 
-    def probe(_: Planner, config: RunConfig) -> tuple[float, float, int]:
+    def probe(config: RunConfig, *_: object) -> Pace:
         asked.append(config.train.dropout)
-        return 0.1 if config.train.dropout else 0.05, 1e-7, 10_000
+        return Pace(0.1 if config.train.dropout else 0.05, 1e-7, 10_000)
 
-    monkeypatch.setattr(Planner, "_probe", probe)
+    monkeypatch.setattr(planner, "measure_pace", probe)
     train = trainer_of(planned(poem, tmp_path, seconds=60.0, n_layer=1, n_embd=16, n_head=2)).train
     assert train.dropout == 0.2, "a small text for a minute"
     assert asked == [0.0, 0.2], "what it costs is measured"

@@ -21,6 +21,7 @@ VERBS = {
     "ladder": "Score counted models and your runs on the same validation text, or tell whether one run is better.",
     "generate": "Let a model write: from a prompt, a file or nothing.",
     "inspect": "See inside: tables, heads, embeddings, layers, losses, with exact numbers and figures.",
+    "try": "Turn one knob over paired seeds: what differs, by how much, or no difference shown.",
     "memorisation": "Does a model copy? What samples share with the training text, beside what fresh text shares.",
     "import": "Make a run of weights that nanoGPT or the lecture's code has trained.",
     "runs": "List the runs; verify them, export one to a file, import it elsewhere.",

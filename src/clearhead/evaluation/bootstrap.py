@@ -18,14 +18,14 @@ FEW_BLOCKS = 20
 """A shorter text has shorter blocks: fewer than this many show it badly."""
 LEAST_BLOCKS = 10
 RESAMPLES = 10_000
-TAILS = (2.5, 97.5)
-"""Per cent of the resamples: the ends of a 95 % interval."""
+LEVEL = 0.95
+"""How sure an interval is."""
 SEED = 1337
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A difference, and where it lies with 95 % confidence."""
+    """A difference, and where it lies with 95 % confidence, or what else was asked for."""
 
     value: float
     low: float
@@ -50,7 +50,7 @@ def in_blocks(pieces: Pieces) -> tuple[Float64, Float64]:
     return np.add.reduceat(pieces.bits, first, axis=1), np.add.reduceat(pieces.characters, first)
 
 
-def difference(a: Float64, b: Float64, characters: Float64, seed: int) -> Interval:
+def difference(a: Float64, b: Float64, characters: Float64, seed: int, level: float = LEVEL) -> Interval:
     """Bits per character of runs (R, n) less those of other runs (S, n) on n blocks of (n,) characters.
 
     The noise of the text: whole blocks are drawn with replacement, the same for all runs (paired: Koehn 2004,
@@ -67,7 +67,7 @@ def difference(a: Float64, b: Float64, characters: Float64, seed: int) -> Interv
     text *= np.sqrt(blocks / rng.chisquare(blocks - 1, RESAMPLES))
     error, freedom = seed_noise([side.sum(1) / characters.sum() for side in (a, b)])
     seeds = error * rng.standard_t(freedom, RESAMPLES) if freedom else np.zeros(RESAMPLES)
-    low, high = np.percentile(value + text + seeds, TAILS)
+    low, high = np.quantile(value + text + seeds, ((1 - level) / 2, (1 + level) / 2))
     return Interval(float(value), float(low), float(high))
 
 

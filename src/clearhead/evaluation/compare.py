@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from clearhead.errors import CheckpointError, ConfigError, CorpusError
-from clearhead.evaluation.alignment import Scored, align, same_tokens
+from clearhead.evaluation.alignment import Float64, Scored, align, same_tokens
 from clearhead.evaluation.bootstrap import BLOCK, LEAST_BLOCKS, RESAMPLES, SEED, Interval, difference, in_blocks
 from clearhead.evaluation.loss import measured
 from clearhead.runs.directory import RunDirectory, find_run, is_run
@@ -138,12 +138,8 @@ def compare_losses(a: Sequence[Scored], b: Sequence[Scored], seed: int = SEED) -
     """
     everyone = [*a, *b]
     same = same_tokens(everyone)
-    bits, characters = in_blocks(align(everyone))
-    if (blocks := len(characters)) < LEAST_BLOCKS:
-        raise ConfigError(
-            f"only {blocks} {'tokens' if same else 'lines'} of validation text can be told apart, "
-            f"{LEAST_BLOCKS} blocks are the least; give a longer text, or runs of one tokenizer"
-        )
+    bits, characters = common_blocks(everyone)
+    blocks = len(characters)
     found = difference(bits[: len(a)], bits[len(a) :], characters, seed)
     meta = a[0].data.meta
     to_nats = math.log(2) * meta.characters["val"] / len(a[0].losses)
@@ -158,6 +154,20 @@ def compare_losses(a: Sequence[Scored], b: Sequence[Scored], seed: int = SEED) -
         blocks=blocks,
         notes=tuple(_notes(*sides, same, blocks, meta.characters["val"])),
     )
+
+
+def common_blocks(scored: Sequence[Scored]) -> tuple[Float64, Float64]:
+    """Bits (R, n) of R runs in n blocks of the text that all can tell apart, and the blocks' characters (n,).
+
+    ConfigError when there are too few of them.
+    """
+    bits, characters = in_blocks(align(scored))
+    if (blocks := len(characters)) < LEAST_BLOCKS:
+        raise ConfigError(
+            f"only {blocks} {'tokens' if same_tokens(scored) else 'lines'} of validation text can be told apart, "
+            f"{LEAST_BLOCKS} blocks are the least; give a longer text, or runs of one tokenizer"
+        )
+    return bits, characters
 
 
 def _side(runs: Sequence[Scored]) -> Side:

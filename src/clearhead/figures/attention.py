@@ -46,8 +46,8 @@ def _said(n: int) -> str:
 
 
 def _past(wei: Floats) -> Floats:
-    """Weights (T, T) with the future blank."""
-    return np.where(np.tri(len(wei), dtype=bool), wei, np.nan)
+    """Weights (T, T) with the future blank; in a model without a mask it weighs something, and stays."""
+    return np.where(np.tri(len(wei), dtype=bool) | (wei != 0), wei, np.nan)
 
 
 def grid_figure(view: Attention) -> go.Figure:
@@ -134,7 +134,7 @@ def chain_figure(chain: Chain, tokens: tuple[str, ...]) -> go.Figure:
     hs = chain.v.shape[1]
     stages = [
         ("q @ k^T", chain.products, DIVERGING),
-        (f"times {chain.scale:.3f}, masked", chain.scores, DIVERGING),
+        (f"times {chain.scale:.3f}{', masked' * chain.causal}", chain.scores, DIVERGING),
         ("softmax", _past(chain.wei), SEQUENTIAL),
         ("softmax without the scale", _past(chain.wei_unscaled), SEQUENTIAL),
         (f"v ({hs} numbers a token)", chain.v, DIVERGING),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from clearhead.errors import ConfigError
 from clearhead.models.attention import MultiHeadAttention
 from clearhead.models.gpt import FeedForward, GPTLanguageModel
 
@@ -21,6 +22,11 @@ def initialise_gpt(model: GPTLanguageModel, name: str, generator: torch.Generato
     `xavier` is uniform within sqrt(6 / (inputs + outputs)) (Glorot & Bengio 2010, eq. 16), each of the matrices
     that are packed into one by its own shape. The factor of `scaled` is from Radford et al. 2019, section 2.3.
     """
+    if name == "zero_projections" and model.config.without == "residual":
+        raise ConfigError(
+            "without=residual nothing passes by projections that begin at zero, so nothing would be learned; "
+            "try --init normal"
+        )
     _reset_vectors(model)
     for module in model.modules():
         if isinstance(module, nn.Embedding):

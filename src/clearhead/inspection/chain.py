@@ -31,7 +31,9 @@ class Chain:
     position: int
     """The position that is printed."""
     scale: float
-    """1 / sqrt(hs)"""
+    """1 / sqrt(hs); 1 in a model without it."""
+    causal: bool
+    """Whether the future is masked."""
     q: Floats
     """(T, hs), normalised and rotated where the model does that."""
     k: Floats
@@ -52,14 +54,15 @@ class Chain:
     def table(self, tokens: tuple[str, ...]) -> str:
         """One row of the pattern, key by key, and what comes out."""
         t = self.position
-        order = np.argsort(-self.wei[t, : t + 1], kind="stable")
+        sees = t + 1 if self.causal else len(tokens)
+        order = np.argsort(-self.wei[t, :sees], kind="stable")
         listed = sorted(order[:SHOWN].tolist())
         stages = (self.products, self.scores, self.wei, self.wei_unscaled)
         rows = [("position", "token", "q.k", "scaled", "softmax", "unscaled", "")]
         for at in listed:
             raw, scaled, wei, loose = (float(stage[t, at]) for stage in stages)
             rows.append((f"{at}", tokens[at], f"{raw:+.3f}", f"{scaled:+.3f}", f"{wei:.4f}", f"{loose:.4f}", ""))
-        left = t + 1 - len(listed)
+        left = sees - len(listed)
         rest = f", {left} more with {max(0.0, 1 - float(self.wei[t, listed].sum())):.4f} in all" if left else ""
         first = ", ".join(f"{value:+.3f}" for value in self.out[t, :FIRST])
         bits = [float(entropy(torch.from_numpy(wei[t]))) for wei in (self.wei, self.wei_unscaled)]
@@ -67,12 +70,24 @@ class Chain:
             [
                 f"layer {self.layer}, head {self.head}: what position {t} ({tokens[t]}) looks at{rest}",
                 *aligned(rows),
-                f"scaled: q.k times 1/sqrt({self.q.shape[1]}) = {self.scale:.4f}; the {len(tokens) - 1 - t} positions "
-                f"after {t} are masked: -inf, so their softmax is 0",
-                f"entropy {bits[0]:.2f} bits; without the scale {bits[1]:.2f}: larger products make a sharper softmax",
+                f"{self._scaling}; {self._masking(len(tokens) - 1 - t)}",
+                f"entropy {bits[0]:.2f} bits"
+                + f"; without the scale {bits[1]:.2f}: larger products make a sharper softmax" * (self.scale != 1),
                 f"out = softmax @ v: {first}, ... ({self.out.shape[1]} numbers)",
             ]
         )
+
+    @property
+    def _scaling(self) -> str:
+        if self.scale == 1 and self.q.shape[1] > 1:
+            return f"scaled: this model was trained without the scale 1/sqrt({self.q.shape[1]}), q.k goes in as it is"
+        return f"scaled: q.k times 1/sqrt({self.q.shape[1]}) = {self.scale:.4f}"
+
+    def _masking(self, after: int) -> str:
+        t = self.position
+        if not self.causal:
+            return f"no mask: the {after} positions after {t} are seen too, and nothing is predicted"
+        return f"the {after} positions after {t} are masked: -inf, so their softmax is 0"
 
 
 def work_out(block: BlockTrace, head: int, position: int) -> Chain:
@@ -86,7 +101,8 @@ def work_out(block: BlockTrace, head: int, position: int) -> Chain:
         layer=block.layer,
         head=head,
         position=position,
-        scale=block.block.sa.head_size**-0.5,
+        scale=block.block.sa.scale,
+        causal=block.block.sa.causal,
         q=numbers(block.q),
         k=numbers(block.k),
         v=numbers(block.v),

@@ -117,8 +117,8 @@ def entropy(wei: Tensor) -> Tensor:
 
 
 def unscaled(block: BlockTrace) -> Tensor:
-    """(B, nh, T, T): the weights that the softmax would give without the division by sqrt(hs)."""
-    return F.softmax(block.scores * block.block.sa.head_size**0.5, dim=-1)
+    """(B, nh, T, T): the weights that the softmax would give without the division by sqrt(hs), if the model has one."""
+    return F.softmax(block.scores / block.block.sa.scale, dim=-1)
 
 
 def distances(wei: Tensor) -> Tensor:

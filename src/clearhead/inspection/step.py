@@ -202,7 +202,9 @@ def _block_stages(block: BlockTrace) -> Iterator[Stage]:
     yield _stage("k", f"what each token offers{so}", block.k, at)
     yield _stage("v", "what each token says", block.v, at)
     yield _stage("wei = q @ k^T", "how well they meet", block.products, at)
-    yield _stage("wei * hs**-0.5, masked", f"times {sa.head_size**-0.5:.4f}; the future at -inf", block.scores, at)
+    scaled = "wei" if sa.scale == 1 else "wei * hs**-0.5"
+    masked, future = (", masked", "; the future at -inf") if sa.causal else ("", "; no mask: every token sees all")
+    yield _stage(f"{scaled}{masked}", f"times {sa.scale:.4f}{future}", block.scores, at)
     yield _stage("softmax(wei)", "rows sum to 1", block.wei, at)
     yield _stage("out = wei @ v", "a weighted mean of what was said", block.out, at)
     yield _stage("proj(out)", "all heads together, back to the stream's width", block.attention, at)

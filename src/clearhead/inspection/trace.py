@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from clearhead.errors import ConfigError
 from clearhead.evaluation.loss import evaluating
 from clearhead.inspection.passage import gpt_of
 from clearhead.models.attention import HeadOutput
@@ -94,7 +95,7 @@ class BlockTrace:
 
     @cached_property
     def scores(self) -> Tensor:
-        """(B, nh, T, T): q @ k^T / sqrt(hs), the future at -inf."""
+        """(B, nh, T, T): q @ k^T / sqrt(hs), the future at -inf (where the model has the scale, and the mask)."""
         return torch.stack([head.scores for head in self.heads], 1)
 
     @cached_property
@@ -211,6 +212,11 @@ def trace(model: LanguageModel, ids: Tensor | Sequence[int]) -> Trace:
     (torch.Size([1, 2, 3, 3]), torch.Size([1, 3, 5]), True)
     """
     gpt, _ = gpt_of(model, "layers")
+    if gpt.config.without in ("residual", "feed_forward"):
+        raise ConfigError(
+            f"this model was trained without={gpt.config.without}, and what is shown here takes the stream apart into "
+            "what each layer adds; look at a model with all parts"
+        )
     idx = torch.as_tensor(ids, device=gpt.device).long()
     idx = idx[None] if idx.ndim == 1 else idx
     with evaluating(gpt):

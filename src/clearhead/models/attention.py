@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from clearhead.config import GPTConfig
 from clearhead.models.base import Cache
-from clearhead.models.kernels import Dropout, RMSNorm, causal_attention, rotate
+from clearhead.models.kernels import Dropout, RMSNorm, attend, rotate
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,8 @@ class MultiHeadAttention(nn.Module):
         rope = config.positions == "rope"
         self.rotary = Rotary(config.block_size, config.head_size, config.rope_theta) if rope else None
         self.dropout = Dropout(config.dropout)
+        self.scale = 1.0 if config.without == "scale" else config.head_size**-0.5
+        self.causal = config.without != "mask"
 
     def forward(self, x: Tensor, memory: LayerMemory | None = None) -> Tensor:
         """What the heads say, projected: (B, T, C) -> (B, T, C)."""
@@ -153,11 +155,12 @@ class MultiHeadAttention(nn.Module):
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, nh, T, hs)
         # Norm and rotation leave float32 under autocast; values, or the cache, say what the product runs in.
         if memory is None:
-            out = causal_attention(q.to(v.dtype), k.to(v.dtype), v, self.dropout.p if self.training else 0.0)
+            dropout = self.dropout.p if self.training else 0.0
+            out = attend(q.to(v.dtype), k.to(v.dtype), v, dropout, scale=self.scale, causal=self.causal)
         else:
             (k, v), span = memory.extend(k, v), memory.span
             q, k = q.to(v.dtype), k.to(v.dtype)
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=span.mask, is_causal=span.causal)
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=span.mask, is_causal=span.causal, scale=self.scale)
         return self.dropout(self.proj(out.transpose(1, 2).reshape(B, T, C)))
 
     def placed(self, x: Tensor, norm: RMSNorm | None, positions: Tensor | None = None) -> Tensor:
@@ -183,7 +186,7 @@ class HeadOutput(NamedTuple):
     v: Tensor
     """(B, T, hs): what it says when it is attended to."""
     scores: Tensor
-    """(B, T, T): q @ k^T / sqrt(hs), the future at -inf."""
+    """(B, T, T): q @ k^T / sqrt(hs), the future at -inf (where the model has the scale, and the mask)."""
     wei: Tensor
     """(B, T, T): the softmax of the scores; rows sum to 1."""
     out: Tensor
@@ -207,9 +210,10 @@ class Head:
         q = attention.placed(self.project(0, x)[:, :, None], attention.q_norm).squeeze(2)  # (B, T, hs)
         k = attention.placed(self.project(1, x)[:, :, None], attention.k_norm).squeeze(2)  # (B, T, hs)
         v = self.project(2, x)  # (B, T, hs)
-        scores = q @ k.transpose(-2, -1) * attention.head_size**-0.5  # (B, T, hs) @ (B, hs, T) -> (B, T, T)
-        tril = torch.ones(T, T, dtype=torch.bool, device=x.device).tril()
-        scores = scores.masked_fill(~tril, float("-inf"))
+        scores = q @ k.transpose(-2, -1) * attention.scale  # (B, T, hs) @ (B, hs, T) -> (B, T, T)
+        if attention.causal:
+            tril = torch.ones(T, T, dtype=torch.bool, device=x.device).tril()
+            scores = scores.masked_fill(~tril, float("-inf"))
         wei = F.softmax(scores, dim=-1)  # (B, T, T)
         return HeadOutput(q, k, v, scores, wei, out=wei @ v)
 

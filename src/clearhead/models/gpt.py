@@ -8,13 +8,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clearhead.config import GPTConfig
 from clearhead.errors import ConfigError
 from clearhead.models.attention import KVCache, LayerMemory, MultiHeadAttention
-from clearhead.models.base import Cache, LanguageModel, Output, cross_entropy
+from clearhead.models.base import Cache, HistoryCache, LanguageModel, Output, cross_entropy
 from clearhead.models.kernels import Dropout, RMSNorm, swiglu
 
 
@@ -67,19 +68,28 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Communication, then computation, each added to the residual stream (pre-norm)."""
+    """Communication, then computation, each added to the residual stream (pre-norm).
+
+    `GPTConfig.without` leaves the addition or the computation out; then there is no `ln2` and no `ffwd`.
+    """
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.ln1 = build_norm(config)
         self.sa = MultiHeadAttention(config)
-        self.ln2 = build_norm(config)
-        self.ffwd = FeedForward(config)
+        self.residual, self.computes = config.without != "residual", config.without != "feed_forward"
+        if self.computes:
+            self.ln2 = build_norm(config)
+            self.ffwd = FeedForward(config)
 
     def forward(self, x: Tensor, memory: LayerMemory | None = None) -> Tensor:
         """(B, T, C) -> (B, T, C)."""
-        x = x + self.sa(self.ln1(x), memory)
-        return x + self.ffwd(self.ln2(x))
+        x = self.join(x, self.sa(self.ln1(x), memory))
+        return self.join(x, self.ffwd(self.ln2(x))) if self.computes else x
+
+    def join(self, x: Tensor, said: Tensor) -> Tensor:
+        """What a sublayer says, added to what it read (B, T, C); without residual connections that is lost."""
+        return x + said if self.residual else said
 
 
 class GPTLanguageModel(LanguageModel):
@@ -119,6 +129,8 @@ class GPTLanguageModel(LanguageModel):
             x = self.embed(idx)  # (B, T, C)
             for block in self.blocks:
                 x = block(x)
+        elif isinstance(cache, HistoryCache):
+            return self._anew(idx, targets, cache)
         else:
             assert isinstance(cache, KVCache), "a cache comes from this model's new_cache"
             span = cache.span(T)
@@ -127,6 +139,14 @@ class GPTLanguageModel(LanguageModel):
                 x = block(x, cache.layer(i, span))
             cache.lengths += T
         logits = self.lm_head(self.ln_f(x))  # (B, T, V)
+        return Output(logits, None if targets is None else cross_entropy(logits, targets))
+
+    def _anew(self, idx: Tensor, targets: Tensor | None, cache: HistoryCache) -> Output:
+        """What a model without a mask says after idx (B, T): new tokens change what the old ones hear, so each row's
+        whole window is read again."""
+        history, lengths = cache.extend(idx)
+        windows = (torch.cat([old[len(old) - n :], new]) for old, n, new in zip(history, lengths, idx, strict=True))
+        logits = torch.cat([self(window[None]).logits[:, -idx.shape[1] :] for window in windows])  # (B, T, V)
         return Output(logits, None if targets is None else cross_entropy(logits, targets))
 
     def embed(self, idx: Tensor, positions: Tensor | None = None) -> Tensor:
@@ -142,9 +162,19 @@ class GPTLanguageModel(LanguageModel):
             x = x + (table[: idx.shape[1]] if positions is None else table[positions])
         return self.dropout(x)
 
-    def new_cache(self, slots: int) -> KVCache:
-        """An empty cache for `slots` rows, in the type of the weights and where they live."""
+    @property
+    def predicts(self) -> bool:
+        """Whether logits depend on what stands before alone: without a mask they have seen what comes."""
+        return self.config.without != "mask"
+
+    def new_cache(self, slots: int) -> Cache:
+        """An empty cache for `slots` rows, in the type of the weights and where they live.
+
+        Keys and values; for a model without a mask the tokens alone, for there each changes what all others say.
+        """
         config, weight = self.config, self.token_embedding_table.weight
+        if config.without == "mask":
+            return HistoryCache(slots, config.block_size, weight.device)
         return KVCache(
             config.n_layer, slots, config.n_head, config.block_size, config.head_size, weight.dtype, weight.device
         )

@@ -102,8 +102,8 @@ MATERIALISED = 1_024
 """Positions up to which the products' speed outweighs the memory of (T, T) scores."""
 
 
-def causal_attention(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
-    """softmax(q k^T / sqrt(hs)) v, the future hidden: (B, nh, T, hs) -> (B, nh, T, hs).
+def attend(q: Tensor, k: Tensor, v: Tensor, dropout: float, *, scale: float, causal: bool = True) -> Tensor:
+    """softmax(scale q k^T) v, the future hidden where `causal`: (B, nh, T, hs) -> (B, nh, T, hs).
 
     PyTorch's kernel takes the large products of every other device and type. On a CPU its bfloat16 backward is
     three times slower than its float32 one (torch 2.13), while plain batched products in bfloat16 take under half
@@ -111,10 +111,10 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor, dropout: float) -> Tensor:
     """
     B, nh, T, hs = q.shape
     if q.device.type != "cpu" or q.dtype != torch.bfloat16 or T > MATERIALISED:
-        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=True)
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, is_causal=causal, scale=scale)
     q, k, v = (x.reshape(B * nh, T, hs) for x in (q, k, v))
-    future = torch.full((T, T), -torch.inf, dtype=q.dtype).triu(1)
-    scores = torch.baddbmm(future, q, k.mT, alpha=hs**-0.5)  # (B nh, T, T)
+    hidden = torch.full((T, T), -torch.inf, dtype=q.dtype).triu(1) if causal else q.new_zeros(T, T)
+    scores = torch.baddbmm(hidden, q, k.mT, alpha=scale)  # (B nh, T, T)
     wei = F.softmax(scores, dim=-1, dtype=q.dtype)
     return ((dropped(wei, dropout) if dropout else wei) @ v).view(B, nh, T, hs)
 

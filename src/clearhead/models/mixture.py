@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clearhead.errors import ConfigError
-from clearhead.models.attention import KVCache
 from clearhead.models.base import Cache, HistoryCache, LanguageModel, Output, check_tensors, cross_entropy
 from clearhead.models.gpt import GPTLanguageModel
 from clearhead.models.ngram import Contexts, NgramLanguageModel
@@ -64,7 +63,7 @@ class Opinions(NamedTuple):
 class MixtureCache(Cache):
     """The GPT's keys and values, and the n-gram's history, which reaches back beyond the GPT's window."""
 
-    def __init__(self, keys: KVCache, history: HistoryCache) -> None:
+    def __init__(self, keys: Cache, history: HistoryCache) -> None:
         self.keys, self.history = keys, history
         self.lengths = keys.lengths  # the same tensor: a row is as long as the window that the GPT has read
 

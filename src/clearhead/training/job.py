@@ -38,7 +38,7 @@ from clearhead.runs.records import read_json
 from clearhead.runtime import Runtime, choose_runtime, environment
 from clearhead.tokenizers.base import Tokenizer
 from clearhead.training.budget import Budget
-from clearhead.training.draft import draft_run, file_name, read_text
+from clearhead.training.draft import Draft, draft_run, file_name, read_text
 from clearhead.training.events import Event, Finished, Notice, Saved
 from clearhead.training.progress import Progress
 from clearhead.training.resuming import check_fits, extend, first_plan, is_complete, rewind
@@ -143,7 +143,12 @@ def new_job(
         init_from.verify()
     text = read_text(config, corpus, name=name, init_from=init_from)
     draft = draft_run(text, init_from=init_from, budget=budget, fixed=fixed)
-    config, tokenizer, data = draft.config, text.tokenizer, text.data
+    return begin_job(draft, out=out, name=name, init_from=init_from)
+
+
+def begin_job(draft: Draft, *, out: Path, name: str | None = None, init_from: RunDirectory | None = None) -> Job:
+    """Build the model of a draft, and make the run's folder."""
+    config, text, data, tokenizer = draft.config, draft.text, draft.text.data, draft.text.tokenizer
     model = _fresh_model(config, tokenizer, data) if init_from is None else _weights_of(init_from, config)
     run = create_run(
         out,

@@ -1,26 +1,20 @@
 """From a time budget to explicit numbers: measure this machine, weigh sizes, choose one."""
 
 import math
-import statistics
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch.nn.utils import clip_grad_norm_
-
-from clearhead import registry
 from clearhead.config import RunConfig
 from clearhead.data.tokens import TokenDataset
 from clearhead.evaluation.ladder import Rung, losses_by_rung, score_split
-from clearhead.evaluation.loss import evaluating
-from clearhead.initialise import default_name, initialise
-from clearhead.models.gpt import GPTLanguageModel
 from clearhead.runtime import Runtime
 from clearhead.tokenizers.base import Tokenizer
 from clearhead.training.budget import Budget
 from clearhead.training.console import duration
 from clearhead.training.expectation import Expectation, dropout_for, expect
+from clearhead.training.pace import measure_pace
 
 SHAPES = (
     {"n_layer": 2, "n_embd": 64, "n_head": 2, "block_size": 64},
@@ -35,7 +29,6 @@ SHAPES = (
 """The sizes that are weighed, each dearer than the one before."""
 TOKENS_PER_STEP = {"cpu": 2_048, "mps": 8_192, "cuda": 16_384}
 """What keeps a device busy; on a CPU more tokens a step only make fewer steps."""
-PROBE_STEPS = 5
 FAR_WORSE = 0.1
 """Nats: a busy moment while a size is measured must not end the search."""
 PROBE_SHARE = 0.06
@@ -131,17 +124,19 @@ class Planner:
         counting = sum(rung.fit_seconds or 0.0 for rung in self.rungs)
         scored = len(self.data.ids(score_split(self.data))) + len(self.data.ids("dev"))
         while True:
-            step_seconds, token_seconds, parameters = self._probe(config)
-            reserve = SCORED_TIMES * token_seconds * scored + MIXING * counting + END
+            pace = measure_pace(config, self.data, self.tokenizer, self.runtime)
+            reserve = SCORED_TIMES * pace.token_seconds * scored + MIXING * counting + END
             left = replace(self.budget, reserve=reserve).left()
-            steps = config.train.max_iters if "max_iters" in self.fixed else max(LEAST_STEPS, int(left / step_seconds))
+            steps = (
+                config.train.max_iters if "max_iters" in self.fixed else max(LEAST_STEPS, int(left / pace.step_seconds))
+            )
             tokens = steps * config.train.batch_size * config.train.block_size
             dropout = config.train.dropout if "dropout" in self.fixed else dropout_for(tokens / once)
             if dropout <= config.train.dropout:
                 break
             config = config.with_settings({"dropout": dropout})  # it costs time: measure again
-        expected = expect(parameters, tokens, once, losses_by_rung(self.rungs))
-        return Candidate(self._with(config, self._pace(steps)), step_seconds, reserve, expected)
+        expected = expect(pace.parameters, tokens, once, losses_by_rung(self.rungs))
+        return Candidate(self._with(config, self._pace(steps)), pace.step_seconds, reserve, expected)
 
     def _pace(self, steps: int) -> dict[str, int]:
         """What follows from the number of steps, and from how long they take."""
@@ -156,33 +151,6 @@ class Planner:
             "eval_iters": min(self.config.train.eval_iters, batches),
             "save_interval": math.ceil(steps / evaluations),
         }
-
-    def _probe(self, config: RunConfig) -> tuple[float, float, int]:
-        """Seconds of a step and of scoring a token, after one of each that warms up; and the parameters."""
-        train, runtime, ids = config.train, self.runtime, self.data.ids("train")
-        model = GPTLanguageModel(config.gpt(self.tokenizer.vocab_size)).to(runtime.device, runtime.dtype)
-        initialise(model, config.init or default_name("gpt", config.preset), seed=train.seed, ids=ids)
-        optimizer = registry.resolve("optimizers", train.optimizer)(model, train)
-        B, T = train.batch_size, train.block_size
-        x, y = self.data.get_batch("train", 0, batch_size=B, block_size=T, seed=train.seed)
-        x, y = x.to(runtime.device), y.to(runtime.device)
-
-        def step() -> None:
-            with runtime.autocast():
-                _, loss = model(x, y)
-            assert loss is not None
-            loss.backward()
-            clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-
-        def score() -> None:
-            with evaluating(model):
-                model(x, y)
-
-        score_seconds = min(_timed(score, runtime) for _ in range(2))
-        step_seconds = statistics.median([_timed(step, runtime) for _ in range(1 + PROBE_STEPS)][1:])
-        return step_seconds, score_seconds / x.numel(), model.num_parameters()
 
     def _words(self, best: Candidate) -> str:
         """One paragraph: what was chosen, and what it should reach."""
@@ -203,11 +171,3 @@ def _heads(width: int) -> int:
     """Heads of an even size, about `HEAD_SIZE` wide each, that a width can be divided among; 1 where none can."""
     fitting = [n for n in range(1, width + 1) if width % n == 0 and width // n % 2 == 0]
     return min(fitting, key=lambda n: abs(width / n - HEAD_SIZE), default=1)
-
-
-def _timed(action: Callable[[], None], runtime: Runtime) -> float:
-    runtime.synchronize()
-    begun = time.perf_counter()
-    action()
-    runtime.synchronize()
-    return time.perf_counter() - begun

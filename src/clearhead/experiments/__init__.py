@@ -1,0 +1,1 @@
+"""Experiments: one knob, or two, turned over paired seeds; runs like any other, and one verdict."""
