@@ -29,8 +29,9 @@ def corpus_file(name: str) -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cache that belongs to this test run, never the user's."""
+    """A cache and a state that belong to this test run, never the user's."""
     monkeypatch.setenv("CLEARHEAD_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("CLEARHEAD_STATE", str(tmp_path_factory.getbasetemp() / "state"))
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from clearhead.initialise import names_for
 from clearhead.training import events
 
 ROOT = Path(__file__).parents[1]
-PAGES = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if path.exists()]
+PAGES = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if path.exists()]
 DOCUMENTS = sorted({*PAGES, *ROOT.glob("*.md")})
 TINY = {
     "max_iters": 2,

@@ -35,6 +35,17 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clearhead"
 
 
+def state_dir() -> Path:
+    """Where progress is kept: CLEARHEAD_STATE, else the system's place for what programs remember."""
+    if chosen := os.environ.get("CLEARHEAD_STATE"):
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "clearhead" / "state"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "clearhead"
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "clearhead"
+
+
 def corpora_dirs() -> list[Path]:
     """Folders searched for named corpora: those of CLEARHEAD_CORPORA, then the cache's."""
     named = [Path(p).expanduser() for p in os.environ.get("CLEARHEAD_CORPORA", "").split(os.pathsep) if p]

@@ -20,6 +20,7 @@ VERBS = {
     "resume": "Go on with an interrupted run, exactly where its last checkpoint stands.",
     "ladder": "Score counted models and your runs on the same validation text, or tell whether one run is better.",
     "generate": "Let a model write: from a prompt, a file or nothing.",
+    "learn": "The course: the questions that everyone has, answered by experiments on your own text.",
     "inspect": "See inside: tables, heads, embeddings, layers, losses, with exact numbers and figures.",
     "try": "Turn one knob over paired seeds: what differs, by how much, or no difference shown.",
     "memorisation": "Does a model copy? What samples share with the training text, beside what fresh text shares.",
