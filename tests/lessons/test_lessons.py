@@ -16,6 +16,8 @@ import pytest
 from clearhead.cli.arguments import parse
 from clearhead.cli.main import VERBS, module_of
 from clearhead.errors import ConfigError, CorpusError
+from clearhead.experiments.experiment import Experiment
+from clearhead.experiments.knobs import read_knob
 from clearhead.lessons.catalogue import PREFIX, after, find, lessons
 from clearhead.lessons.desk import Desk
 from clearhead.lessons.lesson import Lesson
@@ -90,6 +92,9 @@ def test_its_commands_can_be_typed(lesson: Lesson, small: Desk) -> None:
         module = module_of(verb)
         if argv[0] in getattr(module, "ACTIONS", ()):
             module, verb, argv = import_module(module.ACTIONS[argv[0]]), f"{verb} {argv[0]}", argv[1:]
+        if verb == "try":
+            knobs, argv = module.apart(argv)
+            assert [read_knob(knob) for knob in knobs]
         parse(module.Arguments, verb, argv, module.Arguments())
 
 
@@ -193,6 +198,29 @@ def test_a_run_is_made_once_for_its_settings(small: Desk) -> None:
     assert trained(small) + trained(small) == [False, True]
     assert trained(Desk(small.words, small.out, effort=0.01)) == [False], "other settings are another run"
     assert (small.folder / "again-2").exists()
+
+
+def tried(desk: Desk) -> tuple[list[Part], Experiment]:
+    """The command of an experiment, and what it found."""
+    said = []
+    parts = desk.experiment({"scale": ["on", "off"]}, seeds=1, max_iters=1_000, batch_size=4, block_size=8)
+    while True:
+        try:
+            said.append(next(parts))
+        except StopIteration as end:
+            return said, end.value
+
+
+def test_an_experiment_is_made_once_and_its_runs_lie_on_the_desk(small: Desk) -> None:
+    (first,), found = tried(small)
+    (again,), same = tried(small)
+    assert isinstance(first, Ran) and isinstance(again, Ran)
+    assert (first.reused, again.reused) == (False, True)
+    assert found.outcomes == same.outcomes
+    assert {outcome.steps for outcome in found.outcomes} == {20}, "a desk's effort shortens experiments"
+    assert {Path(trial.run).parent for outcome in found.outcomes for trial in outcome.trials} == {small.folder}
+    flags = ["--max_iters", "20", "--batch_size", "4", "--block_size", "8", "--seeds", "1", "--out", str(small.folder)]
+    assert shlex.split(first.command) == ["clearhead", "try", "scale=on,off", *small.words, *flags]
 
 
 class Interrupting:

@@ -19,6 +19,7 @@ from clearhead.lessons.predicting import Guess, Outcome, beside, outcome, read_g
 from clearhead.lessons.progress import Done, keep, read_progress
 
 if TYPE_CHECKING:
+    from clearhead.experiments.conduct import Watcher
     from clearhead.training.events import Event
 
 STDIN = "-"
@@ -117,7 +118,7 @@ class _Telling:
 
         begun, lesson = time.perf_counter(), self.lesson
         words = [self.arguments.corpus] if self.arguments.corpus else []
-        desk = Desk(words, self.arguments.out, sinks=lambda name: [_Ticker(name)])
+        desk = Desk(words, self.arguments.out, sinks=lambda name: [_Ticker(name)], watcher=_watcher)
         parts = []
         if not self.quiet:
             self._title(f"Lesson {lesson.number}: {lesson.title}")
@@ -235,6 +236,13 @@ class _Telling:
         from clearhead.cli.report import console
 
         return console()
+
+
+def _watcher() -> "Watcher | None":
+    """Who shows an experiment: a table on standard error, wiped at its end; nobody where that is no terminal."""
+    from clearhead.experiments.console import watcher
+
+    return watcher(sys.stderr) if sys.stderr.isatty() else None
 
 
 class _Ticker:

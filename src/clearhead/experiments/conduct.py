@@ -101,6 +101,12 @@ def conduct(design: Design, out: Path, watcher: Watcher | None = None, most_seco
         watcher.close()
 
 
+def all_made(design: Design, out: Path) -> bool:
+    """Whether every run of a design is at its end already."""
+    found = [_found(arm, seed, out) for seed in design.seeds for arm in design.arms]
+    return all(run is not None and _at_its_end(run) for run in found)
+
+
 def check_time(seconds: float, most_seconds: float | None, what: str) -> None:
     """ConfigError where something would take longer than it may."""
     if most_seconds is not None and seconds > most_seconds:

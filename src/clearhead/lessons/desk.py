@@ -4,7 +4,7 @@ Each call that is a command too yields the command, for a student to type it aga
 """
 
 import shlex
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from clearhead.data.prepare import Prepared
     from clearhead.data.tokens import TokenDataset
     from clearhead.evaluation.ladder import Ladder
+    from clearhead.experiments.conduct import Watcher
+    from clearhead.experiments.design import Texts
+    from clearhead.experiments.experiment import Experiment
     from clearhead.tokenizers.base import Tokenizer
     from clearhead.training.sinks import Sink
     from clearhead.views import Shown
@@ -59,17 +62,18 @@ class Desk:
         out: Path = FOLDER,
         sinks: Callable[[str], "Sequence[Sink]"] = lambda run: (),
         effort: float = 1.0,
+        watcher: "Callable[[], Watcher | None]" = lambda: None,
     ) -> None:
         """`words` name the text as for `clearhead train`; `sinks` are made for each run, by its name.
 
-        `effort` is the share of the steps that runs are trained for.
+        `effort` is the share of the steps that runs are trained for; a `watcher` is made for each experiment.
         """
-        self.out, self.sinks, self.effort = out, sinks, effort
+        self.out, self.sinks, self.effort, self.watcher = out, sinks, effort, watcher
         self._words = tuple(words)
 
     def on(self, *words: str) -> "Desk":
         """Another text on the same desk."""
-        return Desk(words, self.out, self.sinks, self.effort)
+        return Desk(words, self.out, self.sinks, self.effort, self.watcher)
 
     @cached_property
     def words(self) -> tuple[str, ...]:
@@ -124,6 +128,13 @@ class Desk:
 
         return self.out / f"{file_name(self.corpus.name)}-{self.corpus.sha256[:8]}"
 
+    @cached_property
+    def _texts(self) -> "Texts":
+        """The text as experiments read it."""
+        from clearhead.experiments.design import Texts
+
+        return Texts(self.words)
+
     def bigram(self) -> Generator[Part, None, "Run"]:
         """The bigram that lessons share: the table trained by gradient."""
         return (yield from self.train("bigram", model="bigram", max_iters=3_000))
@@ -164,6 +175,29 @@ class Desk:
         command = _line("inspect", view, *map(_escaped, words), run.directory.name, *flags)
         yield Ran(command)
         return Looked(command, getattr(run, METHODS.get(view, view))(*words, **settings))
+
+    def experiment(
+        self, knobs: "Mapping[str, Sequence[Any]]", *, seeds: int = 2, **settings: Any
+    ) -> Generator[Part, None, "Experiment"]:
+        """What one knob does, or two, over paired seeds: `{"scale": ["on", "off"]}`.
+
+        `settings` are the flags of `clearhead try`, max_iters among them. Runs that are there are used again; Ctrl-C
+        saves the one that is being trained and is raised.
+        """
+        from clearhead.experiments.conduct import all_made, conduct
+        from clearhead.experiments.design import draw_up
+        from clearhead.experiments.judge import judge
+        from clearhead.experiments.knobs import build_knob
+        from clearhead.experiments.recipe import configure
+
+        if self.effort != 1:
+            settings |= {"max_iters": max(1, round(self.effort * configure(settings).train.max_iters))}
+        turned = [build_knob(name, values) for name, values in knobs.items()]
+        design = draw_up(turned, self._texts, settings, seeds=seeds)
+        words = [f"{knob.name}={','.join(value.word for value in knob.values)}" for knob in turned]
+        flags = _flags({**settings, "seeds": seeds, "out": self.folder})
+        yield Ran(_line("try", *words, *self.words, *flags), reused=all_made(design, self.folder))
+        return judge(design, conduct(design, self.folder, self.watcher(), most_seconds=None))
 
     def ladder(self, *runs: "Run") -> Generator[Part, None, "Ladder"]:
         """The ladder of runs, or of the text alone."""
