@@ -214,7 +214,8 @@ def tried(desk: Desk) -> tuple[list[Part], Experiment]:
 def test_an_experiment_is_made_once_and_its_runs_lie_on_the_desk(small: Desk) -> None:
     (first,), found = tried(small)
     (again,), same = tried(small)
-    assert isinstance(first, Ran) and isinstance(again, Ran)
+    assert isinstance(first, Ran)
+    assert isinstance(again, Ran)
     assert (first.reused, again.reused) == (False, True)
     assert found.outcomes == same.outcomes
     assert {outcome.steps for outcome in found.outcomes} == {20}, "a desk's effort shortens experiments"

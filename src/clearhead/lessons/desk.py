@@ -144,6 +144,11 @@ class Desk:
         size: dict[str, Any] = {"n_layer": 2, "n_head": 4, "n_embd": 64, "block_size": 64}
         return (yield from self.train("gpt", **size, max_iters=1_000, save_interval=200, keep=6))
 
+    def kings(self) -> Generator[Part, None, "Run"]:
+        """The GPT of words that lessons share, for the named corpus `grammar`."""
+        size: dict[str, Any] = {"n_layer": 2, "n_embd": 32, "block_size": 64, "batch_size": 32}
+        return (yield from self.train("kings", tokenizer="word", **size, max_iters=800, seed=1))
+
     def train(
         self, name: str, *, model: str = "gpt", preset: str = "modern", **settings: Any
     ) -> Generator[Part, None, "Run"]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clearhead.lessons.lesson import Lesson
 from clearhead.lessons.parts import Answer, Ask, Claim, Part, Say, Table
@@ -63,8 +63,7 @@ def teach(desk: "Desk") -> Iterator[Part]:
         "same places. We correlate the cosine of all pairs of frequent tokens with both, on your text and on "
         "sentences of words whose grammar is known."
     )
-    size: dict[str, Any] = {"n_layer": 2, "n_embd": 32, "block_size": 64, "batch_size": 32}
-    kings = yield from desk.on("grammar").train("kings", tokenizer="word", **size, max_iters=800, seed=1)
+    kings = yield from desk.on("grammar").kings()
     here, there = _nearness(run), _nearness(kings)
     rows = [
         (name, found.tokens, f"{found.contexts:+.2f}", f"{found.together:+.2f}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from clearhead.lessons.estimates import BATCHES, Spread, spreads_of, whole_loss
 from clearhead.lessons.lesson import Lesson
+from clearhead.lessons.outcomes import first_run
 from clearhead.lessons.parts import Answer, Ask, Claim, Part, Say, Table
 from clearhead.lessons.trying import pictured
 from clearhead.lessons.words import times
@@ -115,9 +116,7 @@ def _modes(desk: "Desk", outcome: "Outcome") -> _Modes:
     """The first seed's run in both modes, on its first batch."""
     import torch
 
-    from clearhead.api import load
-
-    run = load(outcome.trials[0].run)
+    run = first_run(outcome)
     train = run.config.train
     x, y = desk.data.get_batch("train", 0, batch_size=train.batch_size, block_size=train.block_size, seed=train.seed)
     losses: dict[bool, list[float]] = {True: [], False: []}
