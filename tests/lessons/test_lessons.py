@@ -29,9 +29,11 @@ from conftest import corpus_file
 COURSE = list(lessons().values())
 WHOLE = ("characters", "bigram-table", "stabilised", "sampling", "averaging")
 """Lessons that are quick enough to be told whole."""
-SHORT = ("initialisation", "embeddings", "counting")
+SHORT = ("initialisation", "embeddings", "dimensions", "training", "today", "counting", "full-size")
 """Lessons whose claims hold with a tenth of the steps, too."""
-PATIENT = ("counts",)
+PATIENT = (
+    *("counts", "overfitting", "dropout", "space", "queen", "walked", "small", "positions", "optimizer", "rate"),
+)
 """Claims that need all their steps."""
 each_lesson = pytest.mark.parametrize("lesson", COURSE, ids=lambda lesson: lesson.slug)
 

@@ -3,14 +3,14 @@
 Each call that is a command too yields the command, for a student to type it again: `run = yield from desk.train(...)`.
 """
 
-import shlex
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clearhead.lessons.parts import Part, Picture, Ran
+from clearhead.lessons.typed import escaped, flags_of, line
 
 if TYPE_CHECKING:
     from clearhead.api import Run
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from clearhead.experiments.design import Texts
     from clearhead.experiments.experiment import Experiment
     from clearhead.tokenizers.base import Tokenizer
+    from clearhead.training.budget import Budget
     from clearhead.training.sinks import Sink
+    from clearhead.training.weighing import Tensors
     from clearhead.views import Shown
 
 FOLDER = Path("runs") / "learn"
@@ -31,8 +33,6 @@ METHODS = {"step": "one_step"}
 """Views whose method of a run has another name."""
 NO_TEXT = ("bigram", "embeddings", "init")
 """Views that are of the model, not of a text."""
-FLAGS = {"block": "layer", "other": "patch", "analogies": "analogy", "dimensions": "dimension"}
-"""Settings of views whose flag has another name."""
 
 
 @dataclass(frozen=True)
@@ -166,9 +166,32 @@ class Desk:
         given = {"model": model} if model != "gpt" else {}
         given |= {"preset": preset} if preset != "modern" else {}
         there = self._find(name, config)
-        flags = _flags({**given, **settings, "name": there.path.name if there else name, "out": self.folder})
-        yield Ran(_line("train", *self.words, *flags), reused=there is not None)
+        flags = flags_of({**given, **settings, "name": there.path.name if there else name, "out": self.folder})
+        yield Ran(line("train", *self.words, *flags), reused=there is not None)
         return there or self._train(name, config, set(settings))
+
+    def planned(self, seconds: float) -> Generator[Part, None, "Run"]:
+        """A GPT that is planned for a time; the one that was planned for it before, where there is one."""
+        from time import perf_counter
+
+        from clearhead.config import RunConfig
+        from clearhead.training.budget import SHORTEST, Budget
+
+        time = f"{max(SHORTEST, self.effort * seconds):g}s"
+        name = f"planned-{time}"
+        there = self._find(name, None)
+        flags = flags_of({"time": time, "name": there.path.name if there else name, "out": self.folder})
+        yield Ran(line("train", *self.words, *flags), reused=there is not None)
+        budget = Budget(float(time[:-1]), perf_counter())
+        return there or self._train(name, RunConfig.from_preset("modern"), set(), budget)
+
+    def doctor(self, config: "RunConfig", settings: dict[str, Any]) -> Generator[Part, None, "Tensors"]:
+        """What the tensors of a run would take; `settings` are the flags that make its configuration."""
+        from clearhead.runtime import choose_runtime
+        from clearhead.training.weighing import weigh
+
+        yield Ran(line("doctor", *self.words, *flags_of({"run": True, **settings})))
+        return weigh(config, self.tokenizer.vocab_size, choose_runtime(config.train))
 
     def inspect(self, run: "Run", view: str, *words: str, **settings: Any) -> Generator[Part, None, Looked]:
         """What a view finds in a run; words and settings as of the run's method.
@@ -176,8 +199,8 @@ class Desk:
         A view of a text is given one: on the command line it stands before the run.
         """
         assert words or view in NO_TEXT, f"inspect {view} would take the run's name for a text"
-        flags = _flags({**settings, "out": run.path.parent})
-        command = _line("inspect", view, *map(_escaped, words), run.directory.name, *flags)
+        flags = flags_of({**settings, "out": run.path.parent})
+        command = line("inspect", view, *map(escaped, words), run.directory.name, *flags)
         yield Ran(command)
         return Looked(command, getattr(run, METHODS.get(view, view))(*words, **settings))
 
@@ -200,8 +223,8 @@ class Desk:
         turned = [build_knob(name, values) for name, values in knobs.items()]
         design = draw_up(turned, self._texts, settings, seeds=seeds)
         words = [f"{knob.name}={','.join(value.word for value in knob.values)}" for knob in turned]
-        flags = _flags({**settings, "seeds": seeds, "out": self.folder})
-        yield Ran(_line("try", *words, *self.words, *flags), reused=all_made(design, self.folder))
+        flags = flags_of({**settings, "seeds": seeds, "out": self.folder})
+        yield Ran(line("try", *words, *self.words, *flags), reused=all_made(design, self.folder))
         return judge(design, conduct(design, self.folder, self.watcher(), most_seconds=None))
 
     def ladder(self, *runs: "Run") -> Generator[Part, None, "Ladder"]:
@@ -209,38 +232,44 @@ class Desk:
         from clearhead import api
 
         named = [str(run.path) for run in runs] or self.words
-        yield Ran(_line("ladder", *named))
+        yield Ran(line("ladder", *named))
         return api.ladder(*named)
 
     def generate(self, run: "Run", prompt: str, **settings: Any) -> Generator[Part, None, str]:
         """What a run writes after a prompt."""
-        flags = _flags({"prompt": _escaped(prompt), **settings, "out": run.path.parent})
-        yield Ran(_line("generate", run.directory.name, *flags))
+        flags = flags_of({"prompt": escaped(prompt), **settings, "out": run.path.parent})
+        yield Ran(line("generate", run.directory.name, *flags))
         return run.generate(prompt, **settings)
 
-    def _find(self, name: str, config: "RunConfig") -> "Run | None":
-        """The run of this configuration that earlier lessons have left, trained to its end."""
+    def _find(self, name: str, config: "RunConfig | None") -> "Run | None":
+        """The run of this configuration (None: any) that earlier lessons have left, trained to its end."""
         from clearhead.api import Run, finish
-        from clearhead.data.prepare import prepare
-        from clearhead.initialise import default_name
         from clearhead.runs.directory import all_runs
-        from clearhead.training.draft import fit_block
         from clearhead.training.job import resume_job
 
-        config = replace(config, init=config.init or default_name(config.trained, config.preset))
-        wanted, _ = fit_block(config, prepare(config, self.words).data)
+        wanted = config and self._fitted(config)
         for run in all_runs(self.folder):
-            if (run.name == name or run.name.startswith(f"{name}-")) and run.read_config() == wanted:
+            named = run.name == name or run.name.startswith(f"{name}-")
+            if named and wanted in (None, run.read_config()):
                 ended = [event for event in run.read_events() if event["event"] == "finished"]
                 if ended and ended[-1]["reason"] != "interrupted":
                     return Run(run)
                 return _whole(finish(resume_job(run, None), self.sinks(run.name)))
         return None
 
-    def _train(self, name: str, config: "RunConfig", fixed: set[str]) -> "Run":
+    def _fitted(self, config: "RunConfig") -> "RunConfig":
+        """A configuration as a run writes it down."""
+        from clearhead.data.prepare import prepare
+        from clearhead.initialise import default_name
+        from clearhead.training.draft import fit_block
+
+        config = replace(config, init=config.init or default_name(config.trained, config.preset))
+        return fit_block(config, prepare(config, self.words).data)[0]
+
+    def _train(self, name: str, config: "RunConfig", fixed: set[str], budget: "Budget | None" = None) -> "Run":
         from clearhead.api import finish, new_job
 
-        job = new_job(config, list(self.words), out=self.folder, name=name, fixed=fixed)
+        job = new_job(config, list(self.words), out=self.folder, name=name, fixed=fixed, budget=budget)
         return _whole(finish(job, self.sinks(name)))
 
 
@@ -249,22 +278,3 @@ def _whole(run: "Run") -> "Run":
     if run.directory.read_events()[-1].get("reason") == "interrupted":
         raise KeyboardInterrupt
     return run
-
-
-def _line(verb: str, *words: str) -> str:
-    return shlex.join(["clearhead", verb, *words])
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\n", "\\n").replace("\t", "\\t")
-
-
-def _flags(settings: dict[str, Any]) -> Iterator[str]:
-    """Settings as flags: True is a flag alone, several values stand behind one."""
-    for name, value in settings.items():
-        if value is None or value is False:
-            continue
-        yield f"--{FLAGS.get(name, name)}"
-        if value is not True:
-            values = value if isinstance(value, tuple | list) else (value,)
-            yield from (_escaped(str(item)) for item in values)
