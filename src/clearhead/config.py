@@ -413,3 +413,43 @@ def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -
         raise ConfigError(f"top_k={top_k} leaves no token to draw; choose at least 1, or leave it out")
     if top_p is not None and not 0.0 < top_p <= 1.0:
         raise ConfigError(f"top_p={top_p} is outside 0 .. 1, 0 excluded; 1 keeps every token")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeConfig:
+    """How runs are served, and how much of the machine that may take."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on; any but this machine's own needs a key."""
+    port: int = 8000
+    """The port to listen on; 0 takes a free one."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further names under which programs may reach this server."""
+    slots: int = 32
+    """Texts of one run that are written at the same time."""
+    max_queue: int = 256
+    """Texts that may wait for a slot."""
+    max_queue_tokens: int = 1 << 18
+    """Tokens, of prompts and to be written, that those may come to."""
+    max_prompt_tokens: int | None = None
+    """The longest prompt (default: 16 x block_size); of one longer than the context the model sees the end."""
+    max_new_tokens: int = 4_096
+    """The most tokens of one text."""
+    time_limit: float = 120.0
+    """Seconds that one request may take, its wait included."""
+    drain: float = 30.0
+    """Seconds for the requests that are being answered when the server is told to stop."""
+    max_memory: int | None = None
+    """Megabytes of runs in memory (default: half of what is free); the one unused for longest makes room."""
+    max_body: int = 1_024
+    """Kilobytes of a request's body."""
+
+    def __post_init__(self) -> None:
+        between(self, "port", 0, 65_535)
+        positive(self, "slots", "max_queue", "max_queue_tokens", "max_new_tokens", "max_body")
+        between(self, "slots", 1, 1 << 12)
+        between(self, "time_limit", 0.1, 1e6)
+        between(self, "drain", 0.0, 1e6)
+        for name in ("max_prompt_tokens", "max_memory"):
+            if getattr(self, name) is not None:
+                positive(self, name)
