@@ -387,6 +387,14 @@ class SamplingConfig:
     """Draw from this many of the likeliest tokens only."""
     top_p: float | None = None
     """Draw from the likeliest tokens that hold this share of the probability."""
+    min_p: float | None = None
+    """Draw from tokens at least this share as likely as the likeliest only."""
+    repetition_penalty: float = 1.0
+    """Above 1, tokens that the text already holds become less likely; below 1, more."""
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """Token ids, each with a number that is added to its logit, -100 .. 100."""
+    logprobs: int | None = None
+    """Tell each token's log-probability, and those of this many of the likeliest."""
     max_new_tokens: int = 500
     """Tokens to draw at most."""
     stop: tuple[str, ...] = ()
@@ -397,7 +405,13 @@ class SamplingConfig:
     """Texts to draw; each is the same alone or among others."""
 
     def __post_init__(self) -> None:
-        check_sampling(self.temperature, self.top_k, self.top_p)
+        check_sampling(self.temperature, self.top_k, self.top_p, self.min_p)
+        between(self, "repetition_penalty", 0.01, 100.0)
+        for token, bias in self.logit_bias:
+            if token < 0 or not -100.0 <= bias <= 100.0:
+                raise ConfigError(f"logit_bias={token} {bias} is no id with a number within -100 .. 100")
+        if self.logprobs is not None:
+            between(self, "logprobs", 0, 100)
         between(self, "max_new_tokens", 0, 1 << 40)
         between(self, "num_samples", 1, 4_096)
         between(self, "seed", 0, 2**63 - 1)
@@ -405,7 +419,7 @@ class SamplingConfig:
             raise ConfigError("stop='' would end every text before it begins; leave it out")
 
 
-def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:
+def check_sampling(temperature: float, top_k: int | None, top_p: float | None, min_p: float | None = None) -> None:
     """ConfigError when no distribution can be sharpened or cut like this."""
     if not 0.0 <= temperature <= 1e6:
         raise ConfigError(f"temperature={temperature} is outside 0 .. 1e+06; 0 is greedy, 1 is the model's own")
@@ -413,6 +427,8 @@ def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -
         raise ConfigError(f"top_k={top_k} leaves no token to draw; choose at least 1, or leave it out")
     if top_p is not None and not 0.0 < top_p <= 1.0:
         raise ConfigError(f"top_p={top_p} is outside 0 .. 1, 0 excluded; 1 keeps every token")
+    if min_p is not None and not 0.0 <= min_p <= 1.0:
+        raise ConfigError(f"min_p={min_p} is outside 0 .. 1; 0 keeps every token, 1 only the likeliest")
 
 
 @dataclass(frozen=True, kw_only=True)

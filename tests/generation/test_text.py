@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from clearhead.config import GPTConfig, SamplingConfig
 from clearhead.errors import TokenizerError
 from clearhead.generation.text import Writer, encode_prompt, generate_samples, stream_text
+from clearhead.models.decoding import ordinary
 from clearhead.models.gpt import GPTLanguageModel
 from clearhead.tokenizers.base import Tokenizer
 from clearhead.tokenizers.byte import ByteTokenizer
@@ -131,8 +132,9 @@ def test_a_sample_is_the_same_alone_and_among_others():
     assert texts[:2] == generate_samples(model, CHAR, "he", fewer)
 
 
-def test_a_stop_ends_the_work_too():
+def test_a_stop_ends_the_work_too(monkeypatch):
+    monkeypatch.setattr("clearhead.generation.batch.decoder_of", ordinary)
     model, calls = gpt(CHAR, favourite=int(CHAR.encode("l")[0])), []
     model.register_forward_pre_hook(lambda module, args: calls.append(1))
     text = list(stream_text(model, CHAR, "he", SamplingConfig(max_new_tokens=50, stop=("lll",))))
-    assert (text, len(calls)) == ([], 3)
+    assert (text, len(calls)) == ([], 1 + 3)  # the prompt, then "l" three times
