@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from clearhead.config import ServeConfig
+from clearhead.serving.errors import ApiError, busy
 from clearhead.serving.lane import Lane
 from clearhead.serving.metrics import Metrics
-from clearhead.serving.refusal import Refusal, busy
 from clearhead.serving.tickets import Queue, Request, Ticket
 
 ADMITTED_AT_ONCE = 8
@@ -45,7 +45,10 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         metrics.gauges["texts_running"] = ("Texts that are being written or scored.", lambda: self.running)
         metrics.gauges["texts_queued"] = ("Texts that wait for a slot.", lambda: len(self.queue))
-        metrics.gauges["tokens_queued"] = ("Tokens of prompts, and to be written, that wait.", lambda: self.queue.tokens)
+        metrics.gauges["tokens_queued"] = (
+            "Tokens of prompts, and to be written, that wait.",
+            lambda: self.queue.tokens,
+        )
 
     def start(self) -> None:
         """Begin to write."""
@@ -71,13 +74,13 @@ class Engine:
             return sum(map(len, {request.lane for request in self._requests}))
 
     def submit(self, request: Request) -> None:
-        """Take a request, all of it or nothing; Refusal (503) when there is no room, (400) when there never is."""
+        """Take a request, all of it or nothing; ApiError (503) when there is no room, (400) when there never is."""
         with self._changed:
             try:
                 if self.draining:
                     raise busy("the server is shutting down")
                 self.queue.put(request)
-            except Refusal as refusal:
+            except ApiError as refusal:
                 self.metrics.requests["rejected"] += refusal.status == 503
                 raise
             self._requests.add(request)
@@ -120,11 +123,13 @@ class Engine:
             now = time.monotonic()
             late = [request for request in self._requests if request.deadline < now]
         for request in left:
-            self._end(request, "cancelled", Refusal(400, "the client has left"))
+            self._end(request, "cancelled", ApiError(400, "the client has left"))
         for request in late:
             limit = f"{self.config.time_limit:g} s"
             if request.admitted:
-                self._end(request, "expired", Refusal(400, f"not done in {limit}; ask for fewer tokens", code="time_limit"))
+                self._end(
+                    request, "expired", ApiError(400, f"not done in {limit}; ask for fewer tokens", code="time_limit")
+                )
             else:
                 self._end(request, "expired", busy(f"no slot was free for {limit}"))
 
@@ -140,7 +145,7 @@ class Engine:
                     lane.admit(ticket)
                 except Exception:
                     log.exception("%s could not take a prompt in", lane.name)
-                    self._end(ticket.request, "failed", Refusal(500, FAILED))
+                    self._end(ticket.request, "failed", ApiError(500, FAILED))
                 admitted += 1
             if admitted == ADMITTED_AT_ONCE:
                 return
@@ -171,9 +176,9 @@ class Engine:
         """A lane is in no known state: all that it was working on fails."""
         lane.reset()
         for request in [each for each in self._requests if each.lane is lane]:
-            self._end(request, "failed", Refusal(500, FAILED))
+            self._end(request, "failed", ApiError(500, FAILED))
 
-    def _end(self, request: Request, outcome: str, failure: Refusal | None = None) -> None:
+    def _end(self, request: Request, outcome: str, failure: ApiError | None = None) -> None:
         """A request is over, and what is left of it goes."""
         with self._changed:
             if request not in self._requests:

@@ -80,7 +80,7 @@ class Lane:
             self.scoring = None
 
     def step(self) -> Iterator[tuple[Ticket, int]]:
-        """Draw the next token of every row, score one window; each ticket that advanced, and how many tokens were scored."""
+        """Draw the next token of every row, and score one window: the tickets that advanced, with tokens scored."""
         if self.scoring is not None:
             yield from self._score(self.scoring)
         while self.scored and (self.batch.free or not self.scored[0].text.sampling.max_new_tokens):

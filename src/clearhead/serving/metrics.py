@@ -46,9 +46,15 @@ class Metrics:
         for name, (about, value) in self.gauges.items():
             lines += [f"# HELP clearhead_{name} {about}", f"# TYPE clearhead_{name} gauge"]
             lines.append(f"clearhead_{name} {value()}")
-        lines += ["# HELP clearhead_requests_total Requests, by how they ended.", "# TYPE clearhead_requests_total counter"]
+        lines += [
+            "# HELP clearhead_requests_total Requests, by how they ended.",
+            "# TYPE clearhead_requests_total counter",
+        ]
         lines += [f'clearhead_requests_total{{outcome="{name}"}} {count}' for name, count in self.requests.items()]
-        lines += ["# HELP clearhead_tokens_total Tokens, by what was done with them.", "# TYPE clearhead_tokens_total counter"]
+        lines += [
+            "# HELP clearhead_tokens_total Tokens, by what was done with them.",
+            "# TYPE clearhead_tokens_total counter",
+        ]
         for kind in ("prompt", "written", "scored"):
             lines.append(f'clearhead_tokens_total{{kind="{kind}"}} {getattr(self, f"{kind}_tokens")}')
         name = "clearhead_time_to_first_token_seconds"

@@ -10,12 +10,13 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from clearhead.errors import ConfigError
-from clearhead.serving.refusal import Refusal, short
+from clearhead.serving.errors import ApiError, short
 from clearhead.serving.strict_json import check_json
 
 Message = MutableMapping[str, Any]
@@ -76,7 +77,9 @@ def policy_for(host: str, allowed_hosts: tuple[str, ...], keys: tuple[str, ...],
         if host not in ("0.0.0.0", "::"):
             hosts.add(host.lower())
         elif not allowed_hosts:
-            raise ConfigError(f"host={host} has no name of its own; add --allowed_hosts with those that clients will use")
+            raise ConfigError(
+                f"host={host} has no name of its own; add --allowed_hosts with those that clients will use"
+            )
     return Policy(frozenset(hosts), keys, max_body=max_body)
 
 
@@ -91,6 +94,7 @@ class Guard:
         self.headers = security_headers(policy.csp)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Answer one connection."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
@@ -107,7 +111,7 @@ class Guard:
             check_headers(scope, self.policy)
             if scope["method"] in WITH_BODY:
                 receive = await self._body(scope, receive)
-        except Refusal as refusal:
+        except ApiError as refusal:
             await refuse(refusal, receive, send_guarded)
             return
         await self.app(scope, receive, send_guarded)
@@ -117,7 +121,7 @@ class Guard:
         try:
             body = await asyncio.wait_for(read_body(receive, self.policy.max_body), BODY_SECONDS)
         except TimeoutError:
-            raise Refusal(408, f"the body did not arrive within {BODY_SECONDS:.0f} s", code="timeout") from None
+            raise ApiError(408, f"the body did not arrive within {BODY_SECONDS:.0f} s", code="timeout") from None
         check_json(body)
         told = False
 
@@ -132,7 +136,7 @@ class Guard:
 
 
 def check_headers(scope: Message, policy: Policy) -> None:
-    """Refusal unless Host, Origin, key and content type are as they must be."""
+    """ApiError unless Host, Origin, key and content type are as they must be."""
     headers: dict[bytes, list[bytes]] = {}
     for name, value in scope["headers"]:
         headers.setdefault(name.lower(), []).append(value)
@@ -140,12 +144,12 @@ def check_headers(scope: Message, policy: Policy) -> None:
     def one(name: bytes) -> str | None:
         values = headers.get(name, [])
         if len(values) > 1:
-            raise Refusal(400, f"the header {name.decode()} was sent {len(values)} times; send it once")
+            raise ApiError(400, f"the header {name.decode()} was sent {len(values)} times; send it once")
         return values[0].decode("latin-1") if values else None
 
     host = one(b"host")
     if host is None or _host_name(host) not in policy.hosts:
-        raise Refusal(
+        raise ApiError(
             403,
             f"the host {short(host or '')} is not served here; use localhost, or start the server with --allowed_hosts",
             code="host_not_allowed",
@@ -156,7 +160,7 @@ def check_headers(scope: Message, policy: Policy) -> None:
     if scope["method"] in WITH_BODY:
         kind = (one(b"content-type") or "").partition(";")[0].strip().lower()
         if kind != "application/json":
-            raise Refusal(415, f"the content type {short(kind)} is not taken; send application/json")
+            raise ApiError(415, f"the content type {short(kind)} is not taken; send application/json")
         length = one(b"content-length") or "0"
         if not length.isdecimal() or int(length[:18]) > policy.max_body:
             raise _too_large(policy.max_body)
@@ -166,7 +170,9 @@ def _check_origin(origin: str | None, site: str | None, host: str, method: str) 
     """A browser says where a request comes from; programs say nothing."""
     foreign = origin is not None and not _is_own(origin, host)
     if foreign or (site not in (None, "same-origin", "none") and method not in ("GET", "HEAD")):
-        raise Refusal(403, f"pages of {short(origin or 'another site')} may not use this server", code="foreign_origin")
+        raise ApiError(
+            403, f"pages of {short(origin or 'another site')} may not use this server", code="foreign_origin"
+        )
 
 
 def _is_own(origin: str, host: str) -> bool:
@@ -183,7 +189,7 @@ def _check_key(authorization: str | None, keys: tuple[str, ...]) -> None:
     given = hashlib.sha256(key.strip().encode("utf-8", "surrogatepass")).digest()
     equal = [hmac.compare_digest(given, hashlib.sha256(mine.encode()).digest()) for mine in keys]
     if scheme.lower() != "bearer" or not any(equal):
-        raise Refusal(401, "the key is missing or wrong; send Authorization: Bearer KEY", code="invalid_api_key")
+        raise ApiError(401, "the key is missing or wrong; send Authorization: Bearer KEY", code="invalid_api_key")
 
 
 def _host_name(host: str) -> str:
@@ -194,12 +200,12 @@ def _host_name(host: str) -> str:
 
 
 async def read_body(receive: Receive, most: int) -> bytes:
-    """The whole body; Refusal as soon as it is longer than `most` bytes, or the client has gone."""
+    """The whole body; ApiError as soon as it is longer than `most` bytes, or the client has gone."""
     parts, size = [], 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Refusal(400, "the connection closed before the body was whole")
+            raise ApiError(400, "the connection closed before the body was whole")
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > most:
@@ -208,11 +214,11 @@ async def read_body(receive: Receive, most: int) -> bytes:
             return b"".join(parts)
 
 
-def _too_large(most: int) -> Refusal:
-    return Refusal(413, f"the body is longer than {most:,} bytes; send less at once", code="body_too_large")
+def _too_large(most: int) -> ApiError:
+    return ApiError(413, f"the body is longer than {most:,} bytes; send less at once", code="body_too_large")
 
 
-async def refuse(refusal: Refusal, receive: Receive, send: Send) -> None:
+async def refuse(refusal: ApiError, receive: Receive, send: Send) -> None:
     """Send a refusal; one about a body while the rest of it still comes in, for a closed connection tells nothing."""
     headers = {**refusal.headers(), "content-length": str(len(refusal.body()))}
     if unread := refusal.status in (408, 413):
@@ -221,10 +227,8 @@ async def refuse(refusal: Refusal, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.start", "status": refusal.status, "headers": pairs})
     await send({"type": "http.response.body", "body": refusal.body(), "more_body": unread})
     if unread:
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(_discard(receive), LINGER_SECONDS)
-        except TimeoutError:
-            pass
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -3,7 +3,7 @@
 import json
 import re
 
-from clearhead.serving.refusal import Refusal
+from clearhead.serving.errors import ApiError
 
 MAX_NESTING = 32
 """Brackets within brackets; the deepest of ours has 4."""
@@ -15,7 +15,7 @@ _LONG_NUMBER = re.compile(rf"\d{{{MAX_DIGITS + 1}}}")
 
 
 def check_json(body: bytes) -> None:
-    """Refusal (400) for what is no JSON in UTF-8, or nested too deeply to be read safely.
+    """ApiError (400) for what is no JSON in UTF-8, or nested too deeply to be read safely.
 
     >>> check_json(b'{"prompt": "[[[ NaN"}')
     """
@@ -50,5 +50,5 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON value")
 
 
-def _malformed(reason: str) -> Refusal:
-    return Refusal(400, f"the body is no JSON: {reason}", code="invalid_json")
+def _malformed(reason: str) -> ApiError:
+    return ApiError(400, f"the body is no JSON: {reason}", code="invalid_json")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from clearhead.config import ServeConfig
-from clearhead.serving.refusal import Refusal, busy
+from clearhead.serving.errors import ApiError, busy
 from clearhead.serving.writing import Text
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Request:
     streaming: bool = False
     """Woken on every part, not only at the end."""
     arrived: float = field(default_factory=time.monotonic)
-    failure: Refusal | None = field(default=None, init=False)
+    failure: ApiError | None = field(default=None, init=False)
     """Why it ended early."""
     admitted: bool = field(default=False, init=False)
     """A text of it has left the queue."""
@@ -72,13 +72,13 @@ class Queue:
         return len(self._tickets)
 
     def put(self, request: Request) -> None:
-        """Take all texts of a request or none: Refusal (503) when there is no room, (400) when there never is."""
+        """Take all texts of a request or none: ApiError (503) when there is no room, (400) when there never is."""
         tickets = [Ticket(request, text) for text in request.texts]
         tokens = sum(ticket.tokens for ticket in tickets)
         if len(tickets) > self.most or tokens > self.most_tokens:
             asked = f"the request comes to {len(tickets)} texts and {tokens:,} tokens"
             limit = f"this server takes {self.most:,} texts and {self.most_tokens:,} tokens at once"
-            raise Refusal(400, f"{asked}; {limit}", code="too_large")
+            raise ApiError(400, f"{asked}; {limit}", code="too_large")
         with self._lock:
             if len(self) + len(tickets) > self.most or self.tokens + tokens > self.most_tokens:
                 raise busy(f"{len(self)} texts and {self.tokens:,} tokens wait already")

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 
-class Refusal(Exception):
+class ApiError(Exception):
     """An answer that is an error: `status` and the fields of `{"error": {message, type, param, code}}`.
 
     What would fail again is 4xx. Clients try again after 408, 409, 429 and any 5xx, so those say that it may help.
@@ -46,9 +46,9 @@ class Refusal(Exception):
         return headers
 
 
-def busy(reason: str, retry_after: int = 1) -> Refusal:
+def busy(reason: str, retry_after: int = 1) -> ApiError:
     """503: nothing is wrong with the request, and a moment later it will do."""
-    return Refusal(503, f"{reason}; try again in {retry_after} s", code="overloaded", retry_after=retry_after)
+    return ApiError(503, f"{reason}; try again in {retry_after} s", code="overloaded", retry_after=retry_after)
 
 
 def short(text: str, most: int = 80) -> str:
