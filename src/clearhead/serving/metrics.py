@@ -35,7 +35,7 @@ class Metrics:
     """Counts that only grow, and gauges that are asked for when they are read."""
 
     def __init__(self) -> None:
-        self.requests = Counter(dict.fromkeys(OUTCOMES, 0))
+        self.requests: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
         self.prompt_tokens = self.written_tokens = self.scored_tokens = 0
         self.first_token = Histogram()
         self.gauges: dict[str, tuple[str, Callable[[], float]]] = {}

@@ -29,7 +29,7 @@ MAX_TOKENS = 16
 """Of a completion that names no number, as the OpenAI API has it."""
 CHAT_TOKENS = 256
 """Of a chat completion that names none."""
-STREAM = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+STREAM: dict[int | str, Any] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
 
 router = APIRouter(prefix="/v1")
 
