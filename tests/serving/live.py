@@ -97,9 +97,10 @@ class Live:
         finally:
             connection.close()
 
-    def complete(self, **asked: Any) -> Answer:
+    def complete(self, *, timeout: float = 60, **asked: Any) -> Answer:
         """A completion of `poem`, unless another is named."""
-        return self.ask("POST", "/v1/completions", {"model": "poem", "prompt": "The ", "seed": 1, **asked})
+        asked = {"model": "poem", "prompt": "The ", "seed": 1, **asked}
+        return self.ask("POST", "/v1/completions", asked, timeout=timeout)
 
     def stream(self, **asked: Any) -> list[Any]:
         """The chunks of a streamed completion; that the stream is well-formed is checked here."""

@@ -50,7 +50,9 @@ def test_a_seed_fixes_the_text_and_none_does_not(live: Live):
 def test_stops_are_left_out_and_end_the_text(live: Live):
     whole = texts(live.complete(model="verse", prompt="Der Wind", temperature=0, max_tokens=60))[0]
     assert "Höhe" in whole
-    answer = live.complete(model="verse", prompt="Der Wind", temperature=0, max_tokens=60, stop=["zzz", "Höh"], logprobs=0)
+    answer = live.complete(
+        model="verse", prompt="Der Wind", temperature=0, max_tokens=60, stop=["zzz", "Höh"], logprobs=0
+    )
     choice = answer.json["choices"][0]
     assert choice["text"] == whole[: whole.index("Höh")]
     assert choice["finish_reason"] == "stop"
@@ -106,9 +108,7 @@ def test_echo_scores_what_was_written_as_it_was_when_it_was_written(live: Live, 
     assert written["logprobs"]["text_offset"][-count:] == shifted
     assert written["logprobs"]["text_offset"][0] == 0
     again = live.complete(model=model, prompt=written["text"], max_tokens=0, logprobs=2, echo=True).json["choices"][0]
-    assert again["logprobs"]["token_logprobs"][1:] == pytest.approx(
-        written["logprobs"]["token_logprobs"][1:], abs=1e-5
-    )
+    assert again["logprobs"]["token_logprobs"][1:] == pytest.approx(written["logprobs"]["token_logprobs"][1:], abs=1e-5)
 
 
 def test_a_long_prompt_slides_and_one_beyond_the_limit_is_refused(live: Live, poem: Run):

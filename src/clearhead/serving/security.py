@@ -9,7 +9,8 @@ import asyncio
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Awaitable, Callable, MutableMapping
+import re
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +32,8 @@ BODY_SECONDS = 30.0
 LINGER_SECONDS = 5.0
 """How long a body that is too large is read and thrown away, so that the sender gets to see the refusal."""
 SHORTEST_KEY = 16
+DECIDING = frozenset({"host", "origin", "sec-fetch-site", "authorization", "content-type", "content-length"})
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:@/\s]+))(?::\d*)?")
 API_CSP = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 """For answers that are data: nothing in them may load, run or be framed."""
 
@@ -137,33 +140,35 @@ class Guard:
 
 def check_headers(scope: Message, policy: Policy) -> None:
     """ApiError unless Host, Origin, key and content type are as they must be."""
-    headers: dict[bytes, list[bytes]] = {}
-    for name, value in scope["headers"]:
-        headers.setdefault(name.lower(), []).append(value)
-
-    def one(name: bytes) -> str | None:
-        values = headers.get(name, [])
-        if len(values) > 1:
-            raise ApiError(400, f"the header {name.decode()} was sent {len(values)} times; send it once")
-        return values[0].decode("latin-1") if values else None
-
-    host = one(b"host")
-    if host is None or _host_name(host) not in policy.hosts:
+    headers = _single_headers(scope["headers"])
+    host, method = headers.get("host", ""), scope["method"]
+    if _host_name(host) not in policy.hosts:
         raise ApiError(
             403,
-            f"the host {short(host or '')} is not served here; use localhost, or start the server with --allowed_hosts",
+            f"the host {short(host)} is not served here; use localhost, or start the server with --allowed_hosts",
             code="host_not_allowed",
         )
-    _check_origin(one(b"origin"), one(b"sec-fetch-site"), host, scope["method"])
+    _check_origin(headers.get("origin"), headers.get("sec-fetch-site"), host, method)
     if policy.keys and scope["path"] not in policy.open_paths:
-        _check_key(one(b"authorization"), policy.keys)
-    if scope["method"] in WITH_BODY:
-        kind = (one(b"content-type") or "").partition(";")[0].strip().lower()
+        _check_key(headers.get("authorization", ""), policy.keys)
+    if method in WITH_BODY:
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise ApiError(415, f"the content type {short(kind)} is not taken; send application/json")
-        length = one(b"content-length") or "0"
+        length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length[:18]) > policy.max_body:
             raise _too_large(policy.max_body)
+
+
+def _single_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """The headers that decide, by name; ApiError (400) where one comes twice, for readers could differ in which."""
+    found: dict[str, str] = {}
+    for raw, value in pairs:
+        name = raw.decode("latin-1").lower()
+        if name in found and name in DECIDING:
+            raise ApiError(400, f"the header {name} was sent more than once; send it once")
+        found[name] = value.decode("latin-1")
+    return found
 
 
 def _check_origin(origin: str | None, site: str | None, host: str, method: str) -> None:
@@ -183,8 +188,8 @@ def _is_own(origin: str, host: str) -> bool:
     return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower() and not parts.path
 
 
-def _check_key(authorization: str | None, keys: tuple[str, ...]) -> None:
-    scheme, _, key = (authorization or "").partition(" ")
+def _check_key(authorization: str, keys: tuple[str, ...]) -> None:
+    scheme, _, key = authorization.partition(" ")
     # Digests are of one length, and every key is compared: the time taken tells nothing.
     given = hashlib.sha256(key.strip().encode("utf-8", "surrogatepass")).digest()
     equal = [hmac.compare_digest(given, hashlib.sha256(mine.encode()).digest()) for mine in keys]
@@ -192,11 +197,14 @@ def _check_key(authorization: str | None, keys: tuple[str, ...]) -> None:
         raise ApiError(401, "the key is missing or wrong; send Authorization: Bearer KEY", code="invalid_api_key")
 
 
-def _host_name(host: str) -> str:
-    """The name in a Host header, without port and brackets: "[::1]:8000" is "::1"."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower().rstrip(".")
+def _host_name(host: str) -> str | None:
+    """The name in a Host header, without port and brackets; None for what is no host.
+
+    >>> _host_name("[::1]:8000"), _host_name("Localhost:1"), _host_name("[::1")
+    ('::1', 'localhost', None)
+    """
+    match = _HOST.fullmatch(host)
+    return (match[1] or match[2]).lower().rstrip(".") if match else None
 
 
 async def read_body(receive: Receive, most: int) -> bytes:
