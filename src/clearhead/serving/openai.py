@@ -29,7 +29,8 @@ MAX_TOKENS = 16
 """Of a completion that names no number, as the OpenAI API has it."""
 CHAT_TOKENS = 256
 """Of a chat completion that names none."""
-STREAM: dict[int | str, Any] = {200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}}
+EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
+STREAM: dict[int | str, Any] = {200: {"content": {"text/event-stream": {"schema": EVENT}}}}
 
 router = APIRouter(prefix="/v1")
 
