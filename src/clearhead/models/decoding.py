@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from clearhead.models.base import Cache, LanguageModel
+from clearhead.models.gpt_decoding import GPTDecoder, understands
 
 Decode = Callable[[Sequence[int]], Tensor]
 """Reads the next token of each of the first n rows of a cache, and returns the logits (n, V) after it, on the CPU."""
@@ -16,6 +17,8 @@ Decode = Callable[[Sequence[int]], Tensor]
 
 def decoder_of(model: LanguageModel, cache: Cache) -> Decode:
     """The fastest way that is known to decode with this model into this cache."""
+    if understands(model):
+        return GPTDecoder(model, cache)
     return ordinary(model, cache)
 
 
