@@ -82,7 +82,7 @@ def test_the_queue_is_bounded_in_texts_and_in_tokens(bench: Bench):
     assert bench.metrics.requests["rejected"] == 1
     bench.engine.queue.drop(bench.engine.queue.waiting()[0].request)
     bench.engine.submit(bench.request(tokens=900))
-    with pytest.raises(ApiError, match="2 texts and 9") as full:
+    with pytest.raises(ApiError, match="3 texts and 928 tokens") as full:
         bench.engine.submit(bench.request(tokens=80))
     assert full.value.status == 503
 

@@ -74,6 +74,7 @@ def test_a_run_that_never_fits_and_two_of_one_name_are_refused_at_the_start(runs
         shelf_for([runs[0], RunDirectory(tmp_path / "poem")], monkeypatch, 1 << 30)
 
 
+@pytest.mark.filterwarnings("ignore::clearhead.errors.DamageWarning")
 def test_a_broken_run_is_said_to_be_and_the_others_answer(served_runs: Path, tmp_path: Path, caplog):
     shutil.copytree(served_runs / "poem", tmp_path / "broken")
     for file in (tmp_path / "broken" / "checkpoints").rglob("model.safetensors"):

@@ -1,0 +1,141 @@
+"""What serving costs: many streaming clients against the batch that they share, and how long the first token takes.
+
+    python benchmarks/serve.py [--clients 64] [--rounds 5] [--json]
+
+A model of 0.8 million parameters (the default shape, context 256, hardly trained: speed does not depend on it) is
+served by `clearhead serve` in a process of its own. Its clients, in this process, send a prompt each at the same moment
+and read their streams to the end. Between the rounds the same prompts are drawn by `Batch`, without a server, with the
+same settings: that is the raw rate. Sides alternate; the ratio is the median over neighbouring rounds.
+"""
+
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from machine import PYTHON, arguments, clearhead, facts, show
+
+from clearhead.api import Run
+from clearhead.config import SamplingConfig
+from clearhead.generation.batch import Batch
+from clearhead.runs.directory import RunDirectory
+from clearhead.runtime import share_cores
+
+SHAPE = ("--block_size", "256", "--max_iters", "2", "--batch_size", "2", "--eval_iters", "1", "--device", "cpu")
+PROMPT, TOKENS = 16, 240
+"""Characters of a prompt and tokens to write: together they fit into the context."""
+FEW, LONGER = 8, 64
+"""Clients whose first token is timed, and characters of their prompts."""
+
+
+@contextmanager
+def server(run: Path, slots: int) -> Iterator[int]:
+    """The port of `clearhead serve`, until it is told to stop."""
+    words = [PYTHON, "-m", "clearhead", "serve", str(run), "--port", "0", "--slots", str(slots)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield int(process.stdout.readline().rsplit(":", 1)[1])
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@dataclass
+class Stream:
+    """What one client saw."""
+
+    first: float
+    """Seconds until its first text."""
+    tokens: int
+
+
+async def client(port: int, name: str, prompt: str, tokens: int, seed: int) -> Stream:
+    """Send one request and read its stream to the end."""
+    asked = {"model": name, "prompt": prompt, "max_tokens": tokens, "seed": seed, "stream": True}
+    body = json.dumps({**asked, "stream_options": {"include_usage": True}}).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    start = time.perf_counter()
+    writer.write(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n")
+    writer.write(b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+    received = await reader.readuntil(b"data: ")
+    first = time.perf_counter() - start
+    received += await reader.read()
+    writer.close()
+    if b" 200 " not in received[:20] or b"data: [DONE]" not in received:
+        raise SystemExit(f"a stream broke: {received[:300]!r}")
+    return Stream(first, int(received.rpartition(b'"completion_tokens":')[2].partition(b",")[0]))
+
+
+def crowd(port: int, name: str, prompts: list[str], tokens: int) -> tuple[list[Stream], float]:
+    """All clients at once; what they saw, and the seconds until the last was done."""
+
+    async def all_at_once() -> list[Stream]:
+        return await asyncio.gather(*(client(port, name, prompt, tokens, i) for i, prompt in enumerate(prompts)))
+
+    start = time.perf_counter()
+    return asyncio.run(all_at_once()), time.perf_counter() - start
+
+
+def raw_rate(run: Run, prompts: list[str], tokens: int) -> float:
+    """Tokens per second of the same texts without a server."""
+    ids = [run.tokenizer.encode(prompt).tolist() for prompt in prompts]
+    batch = Batch(run.model, len(ids))
+    start = time.perf_counter()
+    for seed, each in enumerate(ids):
+        batch.admit(each, SamplingConfig(max_new_tokens=tokens, seed=seed))
+    for _ in range(tokens):
+        batch.step()
+    return len(ids) * tokens / (time.perf_counter() - start)
+
+
+def measure(clients: int, rounds: int) -> dict[str, Any]:
+    """The figures, on a run of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        told, _ = clearhead("train", "python-docs", *SHAPE, "--out", folder, "--name", "served")
+        run = Run(RunDirectory(Path(told.splitlines()[-1])))
+        text = "".join(chr(32 + i % 90) for i in range(1_000)) if not run.tokenizer.unknown(" a") else "a"
+        text = "".join(c for c in text if not run.tokenizer.unknown(c))
+        prompts = [(text * 9)[i * 7 : i * 7 + PROMPT] for i in range(clients)]
+        with server(run.path, clients) as port:
+            crowd(port, run.path.name, prompts, 8)  # reads the run, and warms up
+            served, raw = [], []
+            for _ in range(rounds):
+                raw.append(raw_rate(run, prompts, TOKENS))
+                streams, seconds = crowd(port, run.path.name, prompts, TOKENS)
+                served.append(sum(stream.tokens for stream in streams) / seconds)
+            longer = [(text * 9)[i * 7 : i * 7 + LONGER] for i in range(FEW)]
+            firsts = [s.first for _ in range(rounds) for s in crowd(port, run.path.name, longer, 64)[0]]
+    return {
+        "parameters": run.model.num_parameters(),
+        "clients": clients,
+        "tokens_per_client": TOKENS,
+        "raw_tokens_per_second": round(statistics.median(raw)),
+        "served_tokens_per_second": round(statistics.median(served)),
+        "served_share_of_raw": round(statistics.median(s / r for s, r in zip(served, raw, strict=True)), 3),
+        "clients_timed": FEW,
+        "first_token_ms_median": round(1_000 * statistics.median(firsts), 1),
+        "first_token_ms_worst": round(1_000 * max(firsts), 1),
+    }
+
+
+def main() -> int:
+    parser = arguments("Streaming clients against the batch that they share.")
+    parser.add_argument("--clients", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
+    chosen = parser.parse_args()
+    share_cores()
+    show({**measure(chosen.clients, chosen.rounds), **facts()}, chosen.json)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
