@@ -5,11 +5,14 @@
 A model of 0.8 million parameters (the default shape, context 256, hardly trained: speed does not depend on it) is
 served by `clearhead serve` in a process of its own. Its clients, in this process, send a prompt each at the same moment
 and read their streams to the end. Between the rounds the same prompts are drawn by `Batch`, without a server, with the
-same settings: that is the raw rate. Sides alternate; the ratio is the median over neighbouring rounds.
+same settings: that is the raw rate. Sides alternate; a ratio is the median over neighbouring rounds. On a machine that
+others use too, the ratio of the processor's seconds says more than that of the clock's.
 """
 
 import asyncio
 import json
+import math
+import os
 import statistics
 import subprocess
 import sys
@@ -19,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from machine import PYTHON, arguments, clearhead, facts, show
 
@@ -30,23 +33,32 @@ from clearhead.runs.directory import RunDirectory
 from clearhead.runtime import share_cores
 
 SHAPE = ("--block_size", "256", "--max_iters", "2", "--batch_size", "2", "--eval_iters", "1", "--device", "cpu")
-PROMPT, TOKENS = 16, 240
-"""Characters of a prompt and tokens to write: together they fit into the context."""
+SHORTEST, LONGEST, TOKENS = 8, 24, 232
+"""Characters of prompts, of which no two neighbours are equally long, and tokens to write: they fit into the context."""
 FEW, LONGER = 8, 64
 """Clients whose first token is timed, and characters of their prompts."""
 
 
 @contextmanager
-def server(run: Path, slots: int) -> Iterator[int]:
-    """The port of `clearhead serve`, until it is told to stop."""
+def server(run: Path, slots: int) -> Iterator[tuple[int, int]]:
+    """The port and the process of `clearhead serve`, until it is told to stop."""
     words = [PYTHON, "-m", "clearhead", "serve", str(run), "--port", "0", "--slots", str(slots)]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        yield int(process.stdout.readline().rsplit(":", 1)[1])
+        yield int(process.stdout.readline().rsplit(":", 1)[1]), process.pid
     finally:
         process.terminate()
         process.wait(60)
+
+
+def processor_seconds(process: int) -> float:
+    """What a process has used of the processor so far (Linux; elsewhere NaN)."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return math.nan
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @dataclass
@@ -85,16 +97,32 @@ def crowd(port: int, name: str, prompts: list[str], tokens: int) -> tuple[list[S
     return asyncio.run(all_at_once()), time.perf_counter() - start
 
 
-def raw_rate(run: Run, prompts: list[str], tokens: int) -> float:
-    """Tokens per second of the same texts without a server."""
+class Rate(NamedTuple):
+    """Tokens per second, by the clock and of the processor."""
+
+    wall: float
+    processor: float
+
+
+def raw_rate(run: Run, prompts: list[str], tokens: int) -> Rate:
+    """The same texts without a server."""
     ids = [run.tokenizer.encode(prompt).tolist() for prompt in prompts]
     batch = Batch(run.model, len(ids))
-    start = time.perf_counter()
+    start, used = time.perf_counter(), time.process_time()
     for seed, each in enumerate(ids):
         batch.admit(each, SamplingConfig(max_new_tokens=tokens, seed=seed))
     for _ in range(tokens):
         batch.step()
-    return len(ids) * tokens / (time.perf_counter() - start)
+    count = len(ids) * tokens
+    return Rate(count / (time.perf_counter() - start), count / (time.process_time() - used))
+
+
+def served_rate(port: int, process: int, run: Run, prompts: list[str], tokens: int) -> Rate:
+    """The same texts by way of the server; the processor's seconds are the server's, not the clients'."""
+    used = processor_seconds(process)
+    streams, seconds = crowd(port, run.path.name, prompts, tokens)
+    count = sum(stream.tokens for stream in streams)
+    return Rate(count / seconds, count / (processor_seconds(process) - used))
 
 
 def measure(clients: int, rounds: int) -> dict[str, Any]:
@@ -102,25 +130,27 @@ def measure(clients: int, rounds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         told, _ = clearhead("train", "python-docs", *SHAPE, "--out", folder, "--name", "served")
         run = Run(RunDirectory(Path(told.splitlines()[-1])))
-        text = "".join(chr(32 + i % 90) for i in range(1_000)) if not run.tokenizer.unknown(" a") else "a"
+        text = "".join(chr(32 + i % 90) for i in range(1_000))
         text = "".join(c for c in text if not run.tokenizer.unknown(c))
-        prompts = [(text * 9)[i * 7 : i * 7 + PROMPT] for i in range(clients)]
-        with server(run.path, clients) as port:
+        lengths = [SHORTEST + i % (LONGEST - SHORTEST + 1) for i in range(clients)]
+        prompts = [(text * 9)[i * 7 : i * 7 + length] for i, length in enumerate(lengths)]
+        with server(run.path, clients) as (port, process):
             crowd(port, run.path.name, prompts, 8)  # reads the run, and warms up
             served, raw = [], []
             for _ in range(rounds):
                 raw.append(raw_rate(run, prompts, TOKENS))
-                streams, seconds = crowd(port, run.path.name, prompts, TOKENS)
-                served.append(sum(stream.tokens for stream in streams) / seconds)
+                served.append(served_rate(port, process, run, prompts, TOKENS))
             longer = [(text * 9)[i * 7 : i * 7 + LONGER] for i in range(FEW)]
             firsts = [s.first for _ in range(rounds) for s in crowd(port, run.path.name, longer, 64)[0]]
+    pairs = list(zip(served, raw, strict=True))
     return {
         "parameters": run.model.num_parameters(),
         "clients": clients,
         "tokens_per_client": TOKENS,
-        "raw_tokens_per_second": round(statistics.median(raw)),
-        "served_tokens_per_second": round(statistics.median(served)),
-        "served_share_of_raw": round(statistics.median(s / r for s, r in zip(served, raw, strict=True)), 3),
+        "raw_tokens_per_second": round(statistics.median(rate.wall for rate in raw)),
+        "served_tokens_per_second": round(statistics.median(rate.wall for rate in served)),
+        "served_share_of_raw": round(statistics.median(s.wall / r.wall for s, r in pairs), 3),
+        "served_share_by_processor_time": round(statistics.median(s.processor / r.processor for s, r in pairs), 3),
         "clients_timed": FEW,
         "first_token_ms_median": round(1_000 * statistics.median(firsts), 1),
         "first_token_ms_worst": round(1_000 * max(firsts), 1),

@@ -16,9 +16,9 @@ from clearhead.serving.lane import Lane
 from clearhead.serving.metrics import Metrics
 from clearhead.serving.tickets import Queue, Request, Ticket
 
-ADMITTED_AT_ONCE = 8
-"""Prompts read between two steps: all other rows wait for them."""
-PARTS_A_SECOND = 1_000
+ADMISSION_SECONDS = 0.05
+"""How long prompts are read between two steps: all other rows wait for that."""
+PARTS_A_SECOND = 500
 """How often the readers of streams are woken, all of them together: each time costs the writing thread its turn."""
 SHORTEST_PAUSE = 0.01
 """Seconds between two parts of a stream, at least."""
@@ -135,20 +135,22 @@ class Engine:
 
     def _admit(self) -> None:
         """Give free slots to those who have waited longest; a run whose slots are taken holds up no other."""
-        admitted = 0
+        begun = time.monotonic()
         for ticket in self.queue.waiting() if len(self.queue) else ():
-            lane = ticket.request.lane
-            if lane.takes(ticket.text):
-                self.queue.remove(ticket)
-                ticket.request.admitted = True
-                try:
-                    lane.admit(ticket)
-                except Exception:
-                    log.exception("%s could not take a prompt in", lane.name)
-                    self._end(ticket.request, "failed", ApiError(500, FAILED))
-                admitted += 1
-            if admitted == ADMITTED_AT_ONCE:
-                return
+            if ticket.request.lane.takes(ticket.text):
+                self._take_in(ticket)
+                if time.monotonic() - begun > ADMISSION_SECONDS:
+                    return
+
+    def _take_in(self, ticket: Ticket) -> None:
+        """One ticket out of the queue, into its lane."""
+        self.queue.remove(ticket)
+        ticket.request.admitted = True
+        try:
+            ticket.request.lane.admit(ticket)
+        except Exception:
+            log.exception("%s could not take a prompt in", ticket.request.lane.name)
+            self._end(ticket.request, "failed", ApiError(500, FAILED))
 
     def _step(self, lane: Lane) -> None:
         """One token for every row of a lane, and one window of what it scores."""

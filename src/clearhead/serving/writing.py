@@ -80,7 +80,7 @@ class Text:
 
     def __post_init__(self) -> None:
         self.scoring = self.echo and self.sampling.logprobs is not None
-        self._writer = Writer(self.vocabulary.tokenizer, self.sampling.stop)
+        self._writer = Writer(self.vocabulary.tokenizer, self.sampling.stop, self.vocabulary.bytes)
         self._new: deque[Part] = deque()
         self._held: list[Scored] = []  # tokens whose text is not certain yet
         told = self.vocabulary.tokenizer.decode(self.ids[self.hidden :]) if self.echo else ""
