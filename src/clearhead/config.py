@@ -377,6 +377,10 @@ PRESET_INIT = {"lecture": "normal", "gpt2": "scaled", "modern": "zero_projection
 """The initialisation that belongs to a preset."""
 
 
+Weights = Literal["float32", "bfloat16", "int8"]
+"""What the matrices of a GPT are held in while text is drawn."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig:
     """How text is drawn from a model."""

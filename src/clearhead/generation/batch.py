@@ -19,7 +19,7 @@ from torch import Tensor
 
 from clearhead.config import SamplingConfig
 from clearhead.errors import ConfigError
-from clearhead.generation.sampling import draw, penalise, probabilities, uniforms
+from clearhead.generation.sampling import draw, likeliest, penalise, probabilities, uniforms
 from clearhead.models.base import LanguageModel, evaluating
 from clearhead.models.decoding import decoder_of
 
@@ -195,6 +195,8 @@ class Batch:
             _adjust(logits[i], row)
             asked = row.sampling
             groups.setdefault((asked.temperature, asked.top_k, asked.top_p, asked.min_p), []).append(i)
+        if all(settings[0] == 0 for settings in groups):
+            return likeliest(logits)
         u = _random(self._rows)
         if len(groups) == 1:
             return draw(probabilities(logits, *next(iter(groups))), u)

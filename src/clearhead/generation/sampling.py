@@ -1,5 +1,6 @@
 """From the last logits to the next token: pure functions over (B, V), B rows and V vocabulary."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -86,10 +87,22 @@ def draw(probs: Tensor, u: Tensor) -> Tensor:
     """
     cumulative = probs.double().cumsum(dim=-1)
     total = cumulative[:, -1:]
-    if not bool(torch.isfinite(total).all() and (total > 0).all()):
-        raise ConfigError("the model's logits are not finite, no token can be drawn; use an earlier checkpoint")
+    if not all(0 < each < math.inf for each in total.flatten().tolist()):
+        raise _not_finite()
     threshold = u.double()[:, None] * total
     return torch.searchsorted(cumulative, threshold, right=True).squeeze(-1)
+
+
+def likeliest(logits: Tensor) -> Tensor:
+    """What temperature 0 draws from logits (B, V), whatever the random number: (B,) int64; ConfigError as `draw`."""
+    best = logits.max(dim=-1)
+    if not all(map(math.isfinite, best.values.tolist())):
+        raise _not_finite()
+    return best.indices
+
+
+def _not_finite() -> ConfigError:
+    return ConfigError("the model's logits are not finite, no token can be drawn; use an earlier checkpoint")
 
 
 def uniforms(seed: int, rows: Sequence[int], step: int) -> Tensor:

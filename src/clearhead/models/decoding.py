@@ -8,7 +8,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from clearhead.models.attention import KVCache
 from clearhead.models.base import Cache, LanguageModel
+from clearhead.models.gpt import GPTLanguageModel
+from clearhead.models.gpt_compiled import CompiledDecoder, library
 from clearhead.models.gpt_decoding import GPTDecoder, understands
 
 Decode = Callable[[Sequence[int]], Tensor]
@@ -17,8 +20,9 @@ Decode = Callable[[Sequence[int]], Tensor]
 
 def decoder_of(model: LanguageModel, cache: Cache) -> Decode:
     """The fastest way that is known to decode with this model into this cache."""
-    if understands(model):
-        return GPTDecoder(model, cache)
+    if isinstance(model, GPTLanguageModel) and isinstance(cache, KVCache) and understands(model):
+        compiled = library() if model.token_embedding_table.weight.dtype == torch.float32 else None
+        return GPTDecoder(model, cache) if compiled is None else CompiledDecoder(model, cache, compiled.step)
     return ordinary(model, cache)
 
 

@@ -9,6 +9,7 @@ Shapes: n rows, one token each; C = n_embd, nh heads of size hs, V vocabulary; `
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from torch.nn import functional as F
 
 from clearhead.config import GPTConfig
 from clearhead.models.attention import KVCache, MultiHeadAttention, Rotary
-from clearhead.models.gpt import Block, FeedForward, GPTLanguageModel
+from clearhead.models.gpt import Block, GPTLanguageModel
 
 Floats = npt.NDArray[Any]
 """float32, or float64 where the weights are."""
@@ -34,7 +35,7 @@ KNOWN = {
 """The settings of a GPT that this file understands."""
 
 
-def understands(model: object) -> bool:
+def understands(model: GPTLanguageModel) -> bool:
     """Whether a model can be decoded here: a GPT on the CPU, in float32 or float64, without a setting unknown here."""
     if type(model) is not GPTLanguageModel or model.device.type != "cpu":
         return False
@@ -76,7 +77,7 @@ class GPTDecoder:
         blocks = [block for block in model.blocks if isinstance(block, Block)]
         self.tables = None if (rotary := blocks[0].sa.rotary) is None else _tables(rotary)
         self.layers = [_layer(block, cache.k[i].numpy(), cache.v[i].numpy()) for i, block in enumerate(blocks)]
-        self.norm, self.head = _norm(model.ln_f), _linear(model.lm_head)
+        self.head = _normed_linear(model.ln_f, model.lm_head)
 
     def __call__(self, ids: Sequence[int]) -> Tensor:
         """Logits (n, V) after the next tokens of the first n rows of the cache."""
@@ -89,7 +90,7 @@ class GPTDecoder:
             x += attend(x, place)
             x += feed_forward(x)
         lengths += 1
-        return torch.from_numpy(self.head(self.norm(x)))
+        return torch.from_numpy(self.head(x))
 
     def place(self, lengths: npt.NDArray[np.int64]) -> Place:
         """Of the next token of rows with these lengths (n,); ValueError when one has no room."""
@@ -118,15 +119,18 @@ def _tables(rotary: Rotary) -> tuple[Floats, Floats]:
 
 def _layer(block: Block, k: Floats, v: Floats) -> tuple[Callable[[Floats, Place], Floats], Map]:
     """What a block adds to the stream (n, C): its attention over caches k, v (slots, nh, S, hs), its feed-forward."""
-    norm1, norm2, feed_forward = _norm(block.ln1), _norm(block.ln2), _feed_forward(block.ffwd)
-    attention = _attention(block.sa, k, v)
-    return lambda x, place: attention(norm1(x), place), lambda x: feed_forward(norm2(x))
+    up, down, bend = (
+        _normed_linear(block.ln2, block.ffwd.up),
+        _linear(block.ffwd.proj),
+        _ACTIVATIONS[block.ffwd.activation],
+    )
+    return _attention(block.ln1, block.sa, k, v), lambda x: down(bend(up(x)))
 
 
-def _attention(sa: MultiHeadAttention, k: Floats, v: Floats) -> Callable[[Floats, Place], Floats]:
+def _attention(ln1: nn.Module, sa: MultiHeadAttention, k: Floats, v: Floats) -> Callable[[Floats, Place], Floats]:
     """(n, C) -> (n, C), writing into the caches."""
-    project, back, head_size = _linear(sa.qkv), _linear(sa.proj), sa.head_size
-    shape = (-1, 3, sa.n_head, head_size)
+    project, back, scale = _normed_linear(ln1, sa.qkv), _linear(sa.proj), sa.head_size**-0.5
+    shape = (-1, 3, sa.n_head, sa.head_size)
     norm = None
     if sa.q_norm is not None and sa.k_norm is not None:
         weight = np.stack([_array(sa.q_norm.weight), _array(sa.k_norm.weight)])[:, None]  # (2, 1, hs)
@@ -142,8 +146,7 @@ def _attention(sa: MultiHeadAttention, k: Floats, v: Floats) -> Callable[[Floats
             qk = _turn(qk, *place.angles)
         place.write(k, qk[:, 1])
         place.write(v, qkv[:, 2])
-        q = qk[:, 0, :, None] * head_size**-0.5  # (n, nh, 1, hs)
-        scores = q @ k[:n, :, :end].swapaxes(-2, -1)  # (n, nh, 1, end)
+        scores = (qk[:, 0, :, None] * scale) @ k[:n, :, :end].swapaxes(-2, -1)  # (n, nh, 1, end)
         if place.hidden is not None:
             scores += place.hidden
         wei = torch.from_numpy(scores).softmax(-1).numpy()
@@ -152,15 +155,9 @@ def _attention(sa: MultiHeadAttention, k: Floats, v: Floats) -> Callable[[Floats
     return attend
 
 
-def _feed_forward(ffwd: FeedForward) -> Map:
-    """(n, C) -> (n, C)."""
-    up, down, bend = _linear(ffwd.up), _linear(ffwd.proj), _ACTIVATIONS[ffwd.activation]
-    return lambda x: down(bend(up(x)))
-
-
 def _swiglu(x: Floats) -> Floats:
-    gate, value = np.split(x, 2, axis=-1)
-    return F.silu(torch.from_numpy(gate)).numpy() * value
+    width = x.shape[1] // 2
+    return F.silu(torch.from_numpy(x[:, :width])).numpy() * x[:, width:]
 
 
 _ACTIVATIONS: dict[str, Map] = {
@@ -172,42 +169,51 @@ _ACTIVATIONS: dict[str, Map] = {
 }
 
 
-def _linear(layer: nn.Module) -> Map:
-    """x (n, I) -> x W^T + b (n, O).
+def _linear(layer: nn.Module, gain: Floats | None = None) -> Map:
+    """x (n, I) -> (x gain) W^T + b (n, O), a gain (I,) being part of the weights.
 
-    For one row the weights are copied as (I, O), which the product reads in one sweep; for more PyTorch's own product
-    is as fast, and shares them among its threads.
+    They are copied as (I, O), which the product with one row reads in one sweep. For more rows PyTorch's product is as
+    fast, and shares them among its threads.
     """
-    assert isinstance(layer, nn.Linear)
+    if not isinstance(layer, nn.Linear):  # smaller weights have products of their own
+        return lambda x: layer(torch.from_numpy(x if gain is None else x * gain)).numpy()
     columns = np.ascontiguousarray(_array(layer.weight).T)
-    weight, bias = layer.weight.detach(), None if layer.bias is None else layer.bias.detach()
-    added = 0 if bias is None else bias.numpy()
+    if gain is not None:
+        columns *= gain[:, None]
+    rows, bias = torch.from_numpy(columns).T, None if layer.bias is None else layer.bias.detach()
+    added = None if bias is None else bias.numpy()
 
     def apply(x: Floats) -> Floats:
         if len(x) > 1:
-            return F.linear(torch.from_numpy(x), weight, bias).numpy()
-        return np.dot(x, columns) if bias is None else np.dot(x, columns) + added
+            return F.linear(torch.from_numpy(x), rows, bias).numpy()
+        return np.dot(x, columns) if added is None else np.dot(x, columns) + added
 
     return apply
 
 
-def _norm(layer: nn.Module) -> Map:
-    """The normalisation of x (..., C) that a layer stands for."""
-    if isinstance(layer, nn.Identity):
-        return lambda x: x
-    if isinstance(layer, nn.LayerNorm):
-        shape, weight, bias, eps = layer.normalized_shape, layer.weight, layer.bias, layer.eps
-        return lambda x: F.layer_norm(torch.from_numpy(x), shape, weight, bias, eps).numpy()
-    assert isinstance(layer, nn.RMSNorm)
-    return _rmsnorm(_array(layer.weight), layer.eps)
+def _normed_linear(norm: nn.Module, layer: nn.Module) -> Map:
+    """A normalisation of x (n, C) and the matrix after it."""
+    if isinstance(norm, nn.Identity):
+        return _linear(layer)
+    if isinstance(norm, nn.LayerNorm):
+        apply, shape, weight, bias, eps = _linear(layer), norm.normalized_shape, norm.weight, norm.bias, norm.eps
+        return lambda x: apply(F.layer_norm(torch.from_numpy(x), shape, weight, bias, eps).numpy())
+    assert isinstance(norm, nn.RMSNorm)
+    apply, unit = _linear(layer, _array(norm.weight)), _rmsnorm(None, norm.eps)
+    return lambda x: apply(unit(x))
 
 
-def _rmsnorm(weight: Floats, eps: float | None) -> Map:
+def _rmsnorm(weight: Floats | None, eps: float | None) -> Map:
     """x / sqrt(mean(x^2) + eps) * weight over the last dimension of x, (..., C)."""
+    eps = eps or 0.0
 
     def norm(x: Floats) -> Floats:
-        square = np.einsum("...i,...i->...", x, x)[..., None]
-        return x / np.sqrt(square / x.shape[-1] + eps) * weight
+        width = x.shape[-1]
+        if x.size == width:  # one row: a number costs less than an array that holds one
+            unit = x * (1 / math.sqrt(float(np.dot(x[0], x[0])) / width + eps))
+        else:
+            unit = x / np.sqrt(np.einsum("...i,...i->...", x, x)[..., None] / width + eps)
+        return unit if weight is None else unit * weight
 
     return norm
 
