@@ -34,7 +34,7 @@ from clearhead.runtime import share_cores
 
 SHAPE = ("--block_size", "256", "--max_iters", "2", "--batch_size", "2", "--eval_iters", "1", "--device", "cpu")
 SHORTEST, LONGEST, TOKENS = 8, 24, 232
-"""Characters of prompts, of which no two neighbours are equally long, and tokens to write: they fit into the context."""
+"""Characters of prompts, no two neighbours equally long, and tokens to write: both fit into the context."""
 FEW, LONGER = 8, 64
 """Clients whose first token is timed, and characters of their prompts."""
 

@@ -7,6 +7,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from live import Live, serving
 from schemathesis import GenerationMode
+from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     negative_data_rejection,
@@ -15,7 +16,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 CHECKS = [
-    schemathesis.checks.not_a_server_error,
+    not_a_server_error,
     status_code_conformance,
     content_type_conformance,
     response_schema_conformance,
@@ -50,7 +51,11 @@ def hold(schema, path: str, mode: GenerationMode, examples: int) -> None:
 
     @given(operation.as_strategy(generation_mode=mode))
     @settings(
-        max_examples=examples, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     )
     def holds(case: schemathesis.Case) -> None:
         if mode == GenerationMode.POSITIVE and isinstance(case.body, dict):

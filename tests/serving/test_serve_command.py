@@ -29,7 +29,7 @@ def test_ready_answers_and_drains(served_runs: Path):
     port = int(address.rpartition(":")[2])
     assert address == f"http://127.0.0.1:{port}"
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    body = json.dumps({"model": "poem", "prompt": "The ", "max_tokens": 1_500})
+    body = json.dumps({"model": "poem", "prompt": "The ", "max_tokens": 800})
     answers = []
 
     def ask() -> None:
@@ -42,7 +42,7 @@ def test_ready_answers_and_drains(served_runs: Path):
         time.sleep(0.01)
     server.send_signal(signal.SIGTERM)
     asking.join(60)
-    assert len(json.loads(answers[0])["choices"][0]["text"]) == 1_500, "what was open is finished"
+    assert len(json.loads(answers[0])["choices"][0]["text"]) == 800, "what was open is finished"
     assert server.wait(30) == 0
     with pytest.raises(ConnectionRefusedError):
         get(port, "/health")
@@ -90,7 +90,8 @@ def test_what_cannot_be_is_one_line(
 def test_templates(tmp_path: Path):
     file = tmp_path / "chat.toml"
     file.write_text(
-        'system = "{content}\\n"\nuser = "Q: {content}\\n"\nassistant = "A: {content}\\n"\nreply = "A:"\nstop = ["\\nQ:"]\n'
+        'system = "{content}\\n"\nuser = "Q: {content}\\n"\nassistant = "A: {content}\\n"\n'
+        'reply = "A:"\nstop = ["\\nQ:"]\n'
     )
     template = Template.read(file)
     turns = [("system", "S {content}"), ("user", "{0}"), ("assistant", "no"), ("user", "why?")]

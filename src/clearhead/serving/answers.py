@@ -1,6 +1,8 @@
 """What is answered: documents in the OpenAI API's shape, whole or as a stream of chunks."""
 
+import asyncio
 import json
+import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -13,6 +15,11 @@ from starlette.types import Receive, Scope, Send
 from clearhead.serving.errors import ApiError
 from clearhead.serving.pending import Pending
 from clearhead.serving.writing import Part, Scored, Text
+
+READING_LIMITS = 2
+"""Time limits after which a stream that is still not read to its end is given up: it holds memory."""
+
+log = logging.getLogger("clearhead.serving")
 
 Choice = Callable[[int, Part], dict[str, Any]]
 """The number of a text and what is new of it, as the API tells of it."""
@@ -106,7 +113,7 @@ def head(kind: str, prefix: str, model: str) -> dict[str, Any]:
 
 
 class EventStream(StreamingResponse):
-    """Server-sent events of one request, cancelled wherever it is when the client goes.
+    """Server-sent events of one request, cancelled wherever it is when the client goes, or does not read for long.
 
     What is sent is ASCII: no character can be cut, and nobody takes one for the end of a line.
     """
@@ -117,8 +124,12 @@ class EventStream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
+        patience = READING_LIMITS * self.pending.engine.config.time_limit
         try:
-            await super().__call__(scope, receive, send)
+            async with asyncio.timeout(patience):
+                await super().__call__(scope, receive, send)
+        except TimeoutError:  # the connection is closed: the answer is not whole
+            log.warning("a reader has not taken its stream in %g s and is cut off", patience)
         finally:
             self.pending.close()
 
@@ -140,7 +151,8 @@ async def events(
     common = common if usage is None else {**common, "usage": None}
     try:
         while True:
-            yield b"".join(event({**common, "choices": [choice(number, part)]}) for number, part in news)
+            if news:
+                yield b"".join(event({**common, "choices": [choice(number, part)]}) for number, part in news)
             ended += sum(part.finish is not None for _, part in news)
             if ended == len(pending.request.texts):
                 break

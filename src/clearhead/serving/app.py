@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -34,7 +35,7 @@ class ErrorDocument(BaseModel):
     error: Problem
 
 
-ERRORS = {"4XX": {"model": ErrorDocument}, "5XX": {"model": ErrorDocument}}
+ERRORS: dict[int | str, dict[str, Any]] = {"4XX": {"model": ErrorDocument}, "5XX": {"model": ErrorDocument}}
 
 
 def build_app(service: Service, policy: Policy) -> App:

@@ -70,8 +70,7 @@ class Engine:
     @property
     def running(self) -> int:
         """Texts that have left the queue and not ended."""
-        with self._changed:
-            return sum(map(len, {request.lane for request in self._requests}))
+        return sum(map(len, self._lanes()))
 
     def submit(self, request: Request) -> None:
         """Take a request, all of it or nothing; ApiError (503) when there is no room, (400) when there never is."""
@@ -94,20 +93,32 @@ class Engine:
                 self._left.append(request)
                 self._changed.notify()
 
+    def _lanes(self) -> set[Lane]:
+        """The lanes of all open requests."""
+        with self._changed:
+            return {request.lane for request in self._requests}
+
     def _run(self) -> None:
-        while self._wait():
-            self._let_go()
-            self._admit()
-            for lane in {request.lane for request in self._requests}:
-                try:
-                    self._step(lane)
-                except Exception:  # whatever one model does, the others go on
-                    log.exception("%s failed in a step; its requests are given up", lane.name)
-                    self._give_up(lane)
+        try:
+            while self._wait():
+                self._let_go()
+                self._admit()
+                for lane in self._lanes():
+                    try:
+                        self._step(lane)
+                    except Exception:  # whatever one model does, the others go on
+                        log.exception("%s failed in a step; its requests are given up", lane.name)
+                        self._give_up(lane)
+                self._tell()
+        finally:  # nobody waits for a thread that has ended
+            self.draining = True
+            for request in self._open():
+                self._end(request, "failed", busy("the server has shut down"))
             self._tell()
-        for request in list(self._requests):
-            self._end(request, "failed", busy("the server has shut down"))
-        self._tell()
+
+    def _open(self) -> list[Request]:
+        with self._changed:
+            return list(self._requests)
 
     def _wait(self) -> bool:
         """Sleep while there is nothing to do; False when it is time to stop."""
@@ -177,7 +188,7 @@ class Engine:
     def _give_up(self, lane: Lane) -> None:
         """A lane is in no known state: all that it was working on fails."""
         lane.reset()
-        for request in [each for each in self._requests if each.lane is lane]:
+        for request in [each for each in self._open() if each.lane is lane]:
             self._end(request, "failed", ApiError(500, FAILED))
 
     def _end(self, request: Request, outcome: str, failure: ApiError | None = None) -> None:
