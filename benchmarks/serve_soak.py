@@ -111,7 +111,7 @@ def soak(minutes: float, clients: int) -> dict[str, Any]:
         "minutes": minutes,
         "clients": clients,
         "requests": sum(statuses.values()),
-        "answers": {status: count for status, count in sorted(statuses.items())},
+        "answers": dict(sorted(statuses.items())),
         "wrong_answers": wrong,
         "tokens_written": int(left['clearhead_tokens_total{kind="written"}']),
         "memory_mb_after_warm_up": round(float(megabytes[0]), 1),
