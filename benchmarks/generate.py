@@ -142,7 +142,7 @@ def mixture(corpus: Path, gpt: GPTLanguageModel) -> MixtureLanguageModel:
     tokenizer = CharTokenizer.train([text])
     if tokenizer.vocab_size != V:
         raise SystemExit(f"{corpus} has {tokenizer.vocab_size} different characters; name one that has {V}")
-    return MixtureLanguageModel(NgramLanguageModel.fit(tokenizer.encode(text), V, 6), gpt, 0.5)
+    return MixtureLanguageModel(NgramLanguageModel.fit(tokenizer.encode(text), V, 6), gpt, 0.5).eval()
 
 
 def compare(sides: Mapping[str, Side], rounds: int) -> dict[str, Any]:

@@ -1,19 +1,13 @@
 """A GPT's next token by a small C program, where there is a compiler: one call per token, at the memory's speed.
 
-`gpt_step.c` is compiled at first use, for this processor, into a folder that goes with the process. Without a compiler
-`gpt_decoding.py` does the same by numpy. The structures here are those of the C file, field for field; a decoder keeps
-alive the arrays that they point into.
+Without a compiler `gpt_decoding.py` does the same by numpy. The structures here are those of `gpt_step.c`, field for
+field; a decoder keeps alive the arrays that they point into.
 
 Shapes: n rows, C = n_embd, V vocabulary, S positions of the cache.
 """
 
 import ctypes
-import subprocess
-import tempfile
-import weakref
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,14 +16,7 @@ from torch import Tensor, nn
 from clearhead.models.attention import KVCache
 from clearhead.models.gpt import Block, GPTLanguageModel
 from clearhead.models.weights import RoundedLinear
-from clearhead.runtime import c_compiler
 
-SOURCE = Path(__file__).with_name("gpt_step.c")
-FLAGS = (
-    *("-O3", "-march=native", "-shared", "-fPIC"),
-    # Sums may be taken in any order; -ffast-math would change how the whole process rounds.
-    *("-fassociative-math", "-fno-signed-zeros", "-fno-trapping-math", "-fno-math-errno"),
-)
 ACTIVATIONS = ("relu", "relu2", "gelu", "gelu_tanh", "swiglu")
 KINDS = {torch.float32: 0, torch.int8: 1, torch.bfloat16: 2}
 
@@ -64,31 +51,11 @@ class _Model(ctypes.Structure):
     ]
 
 
-@cache
-def library() -> Any:
-    """The compiled step; None where there is no compiler, or it fails. The file goes when the process ends."""
-    compiler = c_compiler()
-    if compiler is None:
-        return None
-    folder = tempfile.TemporaryDirectory(prefix="clearhead-", ignore_cleanup_errors=True)
-    target = Path(folder.name) / "gpt_step.so"
-    for openmp in (["-fopenmp"], []):
-        words = [compiler, *FLAGS, *openmp, str(SOURCE), "-o", str(target), "-lm"]
-        try:
-            subprocess.run(words, check=True, capture_output=True, timeout=60)
-            found = ctypes.CDLL(str(target))
-        except (OSError, subprocess.SubprocessError):
-            continue
-        found.step.argtypes, found.step.restype = [_POINTER] * 3 + [_INT] + [_POINTER] * 2, None
-        weakref.finalize(found, folder.cleanup)
-        return found
-    return None
-
-
 class CompiledDecoder:
     """`Decode` by the compiled step, for a GPT in float32 that `gpt_decoding.understands` accepts."""
 
     def __init__(self, model: GPTLanguageModel, cache: KVCache, step: Any) -> None:
+        step.argtypes, step.restype = [*[_POINTER] * 3, _INT, _POINTER, _POINTER], None
         config = model.config
         self.step, self.lengths, self.room, self.V = step, cache.lengths, config.block_size, config.vocab_size
         self.kept: list[Any] = [cache.k, cache.v]

@@ -75,13 +75,24 @@ PRODUCT(product_float32, float, (float))
 PRODUCT(product_int8, int8_t, (float))
 PRODUCT(product_bfloat16, uint16_t, to_float)
 
+/* One row by float32 waits for the memory alone, which one stream of addresses feeds best: 1.3 times as fast as four. */
+static void sweep_float32(const Linear *m, const float *x, float *out, int64_t first, int64_t last) {
+    for (int64_t o = first; o < last; o++) {
+        const float *a = (const float *)m->weight + o * m->inputs;
+        float sum = 0;
+        for (int64_t i = 0; i < m->inputs; i++) sum += x[i] * a[i];
+        out[o] = m->bias ? sum + m->bias[o] : sum;
+    }
+}
+
 /* x (n, inputs) -> out (n, outputs); every thread takes a stretch of the outputs, a multiple of four long. */
 static void linear(const Linear *m, const float *x, float *out, int64_t n, int64_t threads) {
     const int64_t share = (m->outputs + 4 * threads - 1) / (4 * threads) * 4;
 #pragma omp parallel for num_threads(threads) if (threads > 1)
     for (int64_t part = 0; part < threads; part++) {
         int64_t first = part * share, last = first + share < m->outputs ? first + share : m->outputs;
-        if (m->kind == FLOAT32) product_float32(m, x, out, n, first, last);
+        if (m->kind == FLOAT32 && n == 1) sweep_float32(m, x, out, first, last);
+        if (m->kind == FLOAT32 && n > 1) product_float32(m, x, out, n, first, last);
         if (m->kind == INT8) product_int8(m, x, out, n, first, last);
         if (m->kind == BFLOAT16) product_bfloat16(m, x, out, n, first, last);
     }

@@ -20,7 +20,7 @@ from clearhead.models.mixture import MixtureLanguageModel
 
 
 class RoundedLinear(nn.Module):
-    """x (..., I) -> x W^T + b, W in fewer bits; it is widened at every call, and only `gpt_step.c` reads it as it is."""
+    """x (..., I) -> x W^T + b, W in fewer bits: widened at every call, and read as it is by `gpt_step.c` alone."""
 
     weight: Tensor
     """(O, I) int8 or bfloat16."""
