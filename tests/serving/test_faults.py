@@ -3,6 +3,7 @@
 The full counts (1,000 clients, 200 that leave) are the slow suite's.
 """
 
+import asyncio
 import http.client
 import json
 import os
@@ -14,11 +15,14 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from live import Live, serving
 
+from clearhead.serving.answers import EventStream
 from clearhead.training.memory import resident
 
 
@@ -253,3 +257,34 @@ def test_only_registered_names_lead_to_a_run(served_runs: Path, live: Live, name
         assert answer.status in (307, 404)
         assert b"root:" not in answer.body
         assert b"created" not in answer.body
+
+
+def test_a_body_that_is_slow_is_given_up(live: Live, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("clearhead.serving.security.BODY_SECONDS", 0.2)
+    monkeypatch.setattr("clearhead.serving.security.LINGER_SECONDS", 0.1)
+    with socket.create_connection(("127.0.0.1", live.port), timeout=10) as slow:
+        slow.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
+        slow.sendall(b"Content-Length: 1000\r\n\r\n{")
+        received = b""
+        while more := slow.recv(1 << 16):
+            received += more
+    assert received.startswith(b"HTTP/1.1 408 ")
+    assert b'"code": "timeout"' in received
+
+
+def test_a_stream_that_nobody_reads_is_cut_off(caplog: pytest.LogCaptureFixture):
+    """What it has written would be kept in memory for as long as the reader likes."""
+    closed = []
+    engine = SimpleNamespace(config=SimpleNamespace(time_limit=0.1))
+    pending: Any = SimpleNamespace(engine=engine, close=lambda: closed.append(True))
+
+    async def pieces():
+        yield b"data: {}\n\n"
+
+    async def never(*_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    stream = EventStream(pending, pieces())
+    asyncio.run(asyncio.wait_for(stream({"type": "http", "method": "POST", "headers": []}, never, never), 5))
+    assert closed == [True]
+    assert "has not taken its stream in 0.2 s" in caplog.text
