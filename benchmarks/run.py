@@ -104,7 +104,7 @@ class Bench:
         return {f"{count}_at_once": _tokens_per_second(run, count) for count in (1, 8)}
 
     def serving(self) -> dict[str, Any]:
-        return serve.measure(clients=64, rounds=5)
+        return serve.measure(clients=64, rounds=5, corpus=self.corpus.argument)
 
     def counting(self) -> dict[str, Any]:
         return count_models.measure(self.corpus.text, count_models.ORDERS, 5, self.chosen.lmplz)

@@ -28,6 +28,7 @@ from machine import PYTHON, arguments, clearhead, facts, show
 
 from clearhead.api import Run
 from clearhead.config import SamplingConfig
+from clearhead.data.named import PYTHON_DOCS
 from clearhead.generation.batch import Batch
 from clearhead.runs.directory import RunDirectory
 from clearhead.runtime import share_cores
@@ -125,10 +126,10 @@ def served_rate(port: int, process: int, run: Run, prompts: list[str], tokens: i
     return Rate(count / seconds, count / (processor_seconds(process) - used))
 
 
-def measure(clients: int, rounds: int) -> dict[str, Any]:
+def measure(clients: int, rounds: int, corpus: str = PYTHON_DOCS) -> dict[str, Any]:
     """The figures, on a run of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        told, _ = clearhead("train", "python-docs", *SHAPE, "--out", folder, "--name", "served")
+        told, _ = clearhead("train", corpus, *SHAPE, "--out", folder, "--name", "served")
         run = Run(RunDirectory(Path(told.splitlines()[-1])))
         text = "".join(chr(32 + i % 90) for i in range(1_000))
         text = "".join(c for c in text if not run.tokenizer.unknown(c))
