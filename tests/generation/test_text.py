@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from clearhead.config import GPTConfig, SamplingConfig
 from clearhead.errors import TokenizerError
-from clearhead.generation.text import Writer, encode_prompt, generate_samples, stream_text
+from clearhead.generation.text import Writer, draw_samples, encode_prompt, generate_samples, stream_text
 from clearhead.models.decoding import ordinary
 from clearhead.models.gpt import GPTLanguageModel
 from clearhead.tokenizers.base import Tokenizer
@@ -130,6 +130,21 @@ def test_a_sample_is_the_same_alone_and_among_others():
     assert not any("d" in text for text in texts)
     fewer = SamplingConfig(max_new_tokens=20, num_samples=2, stop=("lo", "d"))
     assert texts[:2] == generate_samples(model, CHAR, "he", fewer)
+
+
+def test_more_samples_than_slots_take_turns(monkeypatch):
+    model, sampling = gpt(CHAR), SamplingConfig(max_new_tokens=9, num_samples=7, stop=("lo", "d"))
+    texts = generate_samples(model, CHAR, "he", sampling)
+    monkeypatch.setattr("clearhead.generation.text.SLOTS", 2)
+    assert generate_samples(model, CHAR, "he", sampling) == texts
+    assert generate_samples(model, CHAR, "he", SamplingConfig(max_new_tokens=0, num_samples=2)) == ["", ""]
+
+
+def test_samples_tell_their_tokens():
+    sampling = SamplingConfig(max_new_tokens=9, logprobs=0)
+    [sample] = draw_samples(gpt(CHAR), CHAR, "he", sampling)
+    assert CHAR.decode([drawn.token for drawn in sample.drawn]) == sample.text
+    assert all(drawn.logprob is not None and drawn.top == () for drawn in sample.drawn)
 
 
 def test_a_stop_ends_the_work_too(monkeypatch):

@@ -20,6 +20,7 @@ VERBS = {
     "resume": "Go on with an interrupted run, exactly where its last checkpoint stands.",
     "ladder": "Score counted models and your runs on the same validation text, or tell whether one run is better.",
     "generate": "Let a model write: from a prompt, a file or nothing.",
+    "chat": "Type a beginning and the model goes on; see its choices, hear every rung of the ladder.",
     "serve": "Let programs that speak the OpenAI API use your runs, on this machine.",
     "inspect": "See inside: tables, heads, embeddings, layers, losses, with exact numbers and figures.",
     "memorisation": "Does a model copy? What samples share with the training text, beside what fresh text shares.",
