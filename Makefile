@@ -22,6 +22,7 @@ test-slow: $(VENV)/.installed-oracles
 
 soak: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/soak.py
+	$(BIN)/python benchmarks/serve_soak.py
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .

@@ -39,12 +39,12 @@ OUR_NAMES = (
 
 def build_model(checkout: Path, vocab_size: int) -> nn.Module:
     """A fresh GPT of nanoGPT's."""
-    module = _module(checkout)
+    module = load_module(checkout)
     with contextlib.redirect_stdout(io.StringIO()):
         return module.GPT(module.GPTConfig(**SHAPE, vocab_size=vocab_size, bias=False))
 
 
-def _module(checkout: Path) -> ModuleType:
+def load_module(checkout: Path) -> ModuleType:
     source = checkout / "model.py"
     spec = importlib.util.spec_from_file_location("nanogpt_model", source)
     if not source.is_file() or spec is None or spec.loader is None:

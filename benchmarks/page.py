@@ -58,6 +58,13 @@ SECTIONS = {
         "clearhead generate --max_new_tokens 1000",
         "Tokens per second of the run above, by `Run.samples`, the best of three.",
     ),
+    "serving": (
+        "Serving",
+        "python benchmarks/serve.py",
+        "A model of the default size, context 256, drawn by `Batch` alone and by way of `clearhead serve` with 64 "
+        "clients that read their streams in another process; shares are medians over neighbouring rounds, by the clock "
+        "and by the processor time of drawing and of the server. Then the first text of 8 clients that ask at once.",
+    ),
     "adamw": (
         "The same model with AdamW",
         f"clearhead train {{corpus}} {ADAMW}",

@@ -18,6 +18,7 @@ import footprint
 import inspecting
 import page
 import saving
+import serve
 import sharing
 import soak
 import startup
@@ -102,6 +103,9 @@ class Bench:
             self.train()
         run = package.load(self.run)
         return {f"{count}_at_once": _tokens_per_second(run, count) for count in (1, 8)}
+
+    def serving(self) -> dict[str, Any]:
+        return serve.measure(clients=64, rounds=5, corpus=self.corpus.argument)
 
     def counting(self) -> dict[str, Any]:
         return count_models.measure(self.corpus.text, count_models.ORDERS, 5, self.chosen.lmplz)

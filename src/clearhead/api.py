@@ -10,13 +10,14 @@ print(run.ladder())
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from clearhead.config import DataConfig, RunConfig, SamplingConfig
+from clearhead.config import DataConfig, RunConfig, SamplingConfig, Weights
 from clearhead.data.prepare import prepare
 from clearhead.evaluation.alignment import Scored
 from clearhead.evaluation.compare import Comparison, check_sides, compare_losses, named_runs
@@ -26,6 +27,7 @@ from clearhead.evaluation.ladder import (
     build_ladder,
     build_rung,
     counted_rungs,
+    fit_ngram,
     join_ladders,
     score_split,
 )
@@ -33,10 +35,11 @@ from clearhead.evaluation.loss import SplitLoss, split_loss, token_losses
 from clearhead.evaluation.memorisation import Memorisation, measure_memorisation
 from clearhead.evaluation.mixing import MixtureFit, has_dev, part_losses
 from clearhead.fields import update
-from clearhead.generation.text import generate_samples, stream_text
+from clearhead.generation.text import Sample, draw_samples, generate_samples, stream_text
 from clearhead.models.base import LanguageModel
 from clearhead.models.gpt import GPTLanguageModel
 from clearhead.models.mixture import MixtureLanguageModel
+from clearhead.models.weights import with_weights
 from clearhead.runs.agreement import check_model
 from clearhead.runs.checkpoint import final_checkpoint, load_mixture
 from clearhead.runs.directory import RunDirectory, find_run, is_run
@@ -91,6 +94,33 @@ class Run(Inspectable):
     def samples(self, prompt: str = "", **settings: Any) -> list[str]:
         """`num_samples` continuations of a prompt."""
         return generate_samples(self.model, self.tokenizer, prompt, SamplingConfig(**settings))
+
+    def draw(self, prompt: str = "", **settings: Any) -> list[Sample]:
+        """`num_samples` continuations of a prompt with their tokens, and with `logprobs` what each was worth."""
+        return draw_samples(self.model, self.tokenizer, prompt, SamplingConfig(**settings))
+
+    def with_weights(self, weights: Weights) -> "Run":
+        """This run with its matrices in fewer bits, to draw from; ConfigError where there are no matrices."""
+        run = copy(self)
+        run.__dict__.pop("_own_rungs", None)
+        run.model = with_weights(self.model, weights)
+        return run
+
+    def cost_of(self, other: "Run", max_tokens: int = 16_384) -> tuple[SplitLoss, SplitLoss]:
+        """The loss of this run's model and of another's on the first tokens of this run's validation text."""
+        models, split = (self.model, other.model), score_split(self.data)
+        mine, theirs = (split_loss(model, self.data, split, self.runtime.exact, max_tokens) for model in models)
+        return mine, theirs
+
+    def rung_models(self) -> dict[str, LanguageModel]:
+        """The models of the ladder by name, the weakest first: counted on this run's text, then its own, and where
+        that is a GPT the mixture of both."""
+        ngram, _ = fit_ngram(self.data, self.tokenizer)
+        models: dict[str, LanguageModel] = {"unigram": ngram.to_order(1), "bigram": ngram.to_order(min(2, ngram.order))}
+        models["ngram"] = ngram
+        if (mixed := self._mixture()) is None:
+            return models | {self.model.kind: self.model}
+        return models | {"gpt": mixed[0].gpt, "mixture": mixed[0]}
 
     def ladder(self) -> Ladder:
         """The counted rungs on this run's text and tokens, and the run's own: a GPT's alone, then in the mixture."""

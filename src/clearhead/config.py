@@ -382,6 +382,10 @@ PRESET_INIT = {"lecture": "normal", "gpt2": "scaled", "modern": "zero_projection
 """The initialisation that belongs to a preset."""
 
 
+Weights = Literal["float32", "bfloat16", "int8"]
+"""What the matrices of a GPT are held in while text is drawn."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SamplingConfig:
     """How text is drawn from a model."""
@@ -392,6 +396,14 @@ class SamplingConfig:
     """Draw from this many of the likeliest tokens only."""
     top_p: float | None = None
     """Draw from the likeliest tokens that hold this share of the probability."""
+    min_p: float | None = None
+    """Draw from tokens at least this share as likely as the likeliest only."""
+    repetition_penalty: float = 1.0
+    """Above 1, tokens that the text already holds become less likely; below 1, more."""
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    """Token ids, each with a number that is added to its logit, -100 .. 100."""
+    logprobs: int | None = None
+    """Tell each token's log-probability, and those of this many of the likeliest."""
     max_new_tokens: int = 500
     """Tokens to draw at most."""
     stop: tuple[str, ...] = ()
@@ -402,7 +414,13 @@ class SamplingConfig:
     """Texts to draw; each is the same alone or among others."""
 
     def __post_init__(self) -> None:
-        check_sampling(self.temperature, self.top_k, self.top_p)
+        check_sampling(self.temperature, self.top_k, self.top_p, self.min_p)
+        between(self, "repetition_penalty", 0.01, 100.0)
+        for token, bias in self.logit_bias:
+            if token < 0 or not -100.0 <= bias <= 100.0:
+                raise ConfigError(f"logit_bias={token} {bias} is no id with a number within -100 .. 100")
+        if self.logprobs is not None:
+            between(self, "logprobs", 0, 100)
         between(self, "max_new_tokens", 0, 1 << 40)
         between(self, "num_samples", 1, 4_096)
         between(self, "seed", 0, 2**63 - 1)
@@ -410,7 +428,7 @@ class SamplingConfig:
             raise ConfigError("stop='' would end every text before it begins; leave it out")
 
 
-def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -> None:
+def check_sampling(temperature: float, top_k: int | None, top_p: float | None, min_p: float | None = None) -> None:
     """ConfigError when no distribution can be sharpened or cut like this."""
     if not 0.0 <= temperature <= 1e6:
         raise ConfigError(f"temperature={temperature} is outside 0 .. 1e+06; 0 is greedy, 1 is the model's own")
@@ -418,3 +436,45 @@ def check_sampling(temperature: float, top_k: int | None, top_p: float | None) -
         raise ConfigError(f"top_k={top_k} leaves no token to draw; choose at least 1, or leave it out")
     if top_p is not None and not 0.0 < top_p <= 1.0:
         raise ConfigError(f"top_p={top_p} is outside 0 .. 1, 0 excluded; 1 keeps every token")
+    if min_p is not None and not 0.0 <= min_p <= 1.0:
+        raise ConfigError(f"min_p={min_p} is outside 0 .. 1; 0 keeps every token, 1 only the likeliest")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeConfig:
+    """How runs are served, and how much of the machine that may take."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on; any but this machine's own needs a key."""
+    port: int = 8000
+    """The port to listen on; 0 takes a free one."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further names under which programs may reach this server."""
+    slots: int = 32
+    """Texts of one run that are written at the same time."""
+    max_queue: int = 256
+    """Texts that may wait for a slot."""
+    max_queue_tokens: int = 1 << 18
+    """Tokens, of prompts and to be written, that those may come to."""
+    max_prompt_tokens: int | None = None
+    """The longest prompt (default: 16 x block_size); of one longer than the context the model sees the end."""
+    max_new_tokens: int = 4_096
+    """The most tokens of one text."""
+    time_limit: float = 120.0
+    """Seconds that one request may take, its wait included."""
+    drain: float = 30.0
+    """Seconds for the requests that are being answered when the server is told to stop."""
+    max_memory: int | None = None
+    """Megabytes of runs in memory (default: half of what is free); the one unused for longest makes room."""
+    max_body: int = 1_024
+    """Kilobytes of a request's body."""
+
+    def __post_init__(self) -> None:
+        between(self, "port", 0, 65_535)
+        positive(self, "slots", "max_queue", "max_queue_tokens", "max_new_tokens", "max_body")
+        between(self, "slots", 1, 1 << 12)
+        between(self, "time_limit", 0.1, 1e6)
+        between(self, "drain", 0.0, 1e6)
+        for name in ("max_prompt_tokens", "max_memory"):
+            if getattr(self, name) is not None:
+                positive(self, name)

@@ -4,6 +4,7 @@ import ctypes
 import hashlib
 import os
 import platform
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -59,7 +60,10 @@ def share_cores() -> None:
     each spinning thread holds the core that the one it waits for needs: training steps stall
     (benchmarks/sharing.py). Spinning 2,000 times before sleeping costs an idle machine nothing that was measured;
     sleeping at once (OMP_WAIT_POLICY=PASSIVE) made its steps 1.8 times as long.
+
+    numpy's products take one thread: it multiplies one row at a time here, and its threads spin without end.
     """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
@@ -76,6 +80,11 @@ def keep_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         for parameter, value in ((_M_MMAP_THRESHOLD, 32 << 20), (_M_TRIM_THRESHOLD, (1 << 31) - 1)):
             mallopt(parameter, value)
+
+
+def c_compiler() -> str | None:
+    """The system's C compiler, for gcc's and clang's flags; None where there is none, as on most Windows machines."""
+    return next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None) if sys.platform != "win32" else None
 
 
 def release_memory() -> None:

@@ -3,7 +3,9 @@ import torch
 
 from clearhead.config import GPTConfig, SamplingConfig
 from clearhead.errors import ConfigError
-from clearhead.generation.generate import generate, stream_ids, window_start
+from clearhead.generation.batch import window_start
+from clearhead.generation.generate import generate, stream_ids
+from clearhead.models.decoding import ordinary
 from clearhead.models.gpt import GPTLanguageModel
 
 
@@ -50,11 +52,13 @@ def test_greedy_is_the_argmax_of_the_window():
         assert int(idx[0, n]) == int(model(window).logits[0, -1].argmax())
 
 
-def test_the_cache_reads_every_token_once_between_refills():
+def test_the_cache_reads_every_token_once_between_refills(monkeypatch):
+    """Here through the model's own forward pass, which can be watched."""
+    monkeypatch.setattr("clearhead.generation.batch.decoder_of", ordinary)
     model, reads = gpt(), []
     model.register_forward_pre_hook(lambda module, args: reads.append(args[0].shape[1]))
-    generate(model, torch.zeros(1, 2, dtype=torch.long), 13)
-    assert reads == [2, 1, 1, 1, 1, 3, 1, 1, 1, 3, 1, 1, 1]
+    generate(model, torch.zeros(1, 3, dtype=torch.long), 13)
+    assert reads == [2, 1, 1, 1, 1, 2, 1, 1, 1, 1, 2, 1, 1, 1, 1, 2, 1]
 
 
 def test_same_seed_same_tokens_whatever_the_company():

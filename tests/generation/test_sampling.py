@@ -35,6 +35,15 @@ def test_top_p_keeps_the_fewest_that_reach_it():
     torch.testing.assert_close(nucleus(probs, 0.6), torch.tensor([[0, 4 / 7, 0, 3 / 7]], dtype=torch.float64))
 
 
+def test_min_p_keeps_what_is_likely_enough_beside_the_likeliest():
+    full = LOGITS.double().softmax(-1)
+    for min_p in (0.0, 0.1, 0.3, 1.0):
+        probs = probabilities(LOGITS, min_p=min_p)
+        kept = full >= min_p * full.amax(-1, keepdim=True)
+        torch.testing.assert_close(probs, (full * kept) / (full * kept).sum(-1, keepdim=True))
+    assert probabilities(LOGITS, 0.5, top_k=2, min_p=0.99).tolist() == probabilities(LOGITS, 0).tolist()
+
+
 @example([-1.2e-38, 0.0], 1.0, None, 0.5)  # not the same logit, but the same probability
 @given(
     st.lists(st.floats(-40, 40), min_size=1, max_size=12),
@@ -61,6 +70,8 @@ def test_what_is_drawn_from_is_always_a_distribution(logits, temperature, top_k,
         {"top_p": 0.0},
         {"top_p": 1.01},
         {"top_p": math.nan},
+        {"min_p": -0.1},
+        {"min_p": 1.1},
     ],
 )
 def test_impossible_settings_are_refused_by_name(bad):
@@ -71,7 +82,19 @@ def test_impossible_settings_are_refused_by_name(bad):
         SamplingConfig(**bad)
 
 
-@pytest.mark.parametrize("bad", [{"num_samples": 0}, {"max_new_tokens": -1}, {"seed": -1}, {"stop": ("a", "")}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"num_samples": 0},
+        {"max_new_tokens": -1},
+        {"seed": -1},
+        {"stop": ("a", "")},
+        {"logprobs": -1},
+        {"repetition_penalty": 0.0},
+        {"logit_bias": ((1, 101.0),)},
+        {"logit_bias": ((-1, 1.0),)},
+    ],
+)
 def test_impossible_requests_are_refused_by_name(bad):
     (name,) = bad
     with pytest.raises(ConfigError, match=f"^{name}="):

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from clearhead.config import GPTConfig, SamplingConfig
 from clearhead.errors import TokenizerError
-from clearhead.generation.text import Writer, encode_prompt, generate_samples, stream_text
+from clearhead.generation.text import Writer, draw_samples, encode_prompt, generate_samples, stream_text
+from clearhead.models.decoding import ordinary
 from clearhead.models.gpt import GPTLanguageModel
 from clearhead.tokenizers.base import Tokenizer
 from clearhead.tokenizers.byte import ByteTokenizer
@@ -131,8 +132,24 @@ def test_a_sample_is_the_same_alone_and_among_others():
     assert texts[:2] == generate_samples(model, CHAR, "he", fewer)
 
 
-def test_a_stop_ends_the_work_too():
+def test_more_samples_than_slots_take_turns(monkeypatch):
+    model, sampling = gpt(CHAR), SamplingConfig(max_new_tokens=9, num_samples=7, stop=("lo", "d"))
+    texts = generate_samples(model, CHAR, "he", sampling)
+    monkeypatch.setattr("clearhead.generation.text.SLOTS", 2)
+    assert generate_samples(model, CHAR, "he", sampling) == texts
+    assert generate_samples(model, CHAR, "he", SamplingConfig(max_new_tokens=0, num_samples=2)) == ["", ""]
+
+
+def test_samples_tell_their_tokens():
+    sampling = SamplingConfig(max_new_tokens=9, logprobs=0)
+    [sample] = draw_samples(gpt(CHAR), CHAR, "he", sampling)
+    assert CHAR.decode([drawn.token for drawn in sample.drawn]) == sample.text
+    assert all(drawn.logprob is not None and drawn.top == () for drawn in sample.drawn)
+
+
+def test_a_stop_ends_the_work_too(monkeypatch):
+    monkeypatch.setattr("clearhead.generation.batch.decoder_of", ordinary)
     model, calls = gpt(CHAR, favourite=int(CHAR.encode("l")[0])), []
     model.register_forward_pre_hook(lambda module, args: calls.append(1))
     text = list(stream_text(model, CHAR, "he", SamplingConfig(max_new_tokens=50, stop=("lll",))))
-    assert (text, len(calls)) == ([], 3)
+    assert (text, len(calls)) == ([], 1 + 3)  # the prompt, then "l" three times

@@ -4,17 +4,17 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
 from clearhead.cli.arguments import RUNS, Switch, parse, unescape
-from clearhead.config import SamplingConfig
-from clearhead.errors import ConfigError
+from clearhead.config import SamplingConfig, Weights
+from clearhead.errors import ConfigError, CorpusError
 
 if TYPE_CHECKING:
     from clearhead.api import Run
-    from clearhead.generation.text import Prompt
+    from clearhead.generation.text import Prompt, Sample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +34,10 @@ class Arguments:
     """Stop when the prompt holds characters the model has never seen, instead of leaving them out."""
     out: Path = RUNS
     """The folder that holds runs."""
+    weights: Weights = "float32"
+    """What the matrices are held in; bfloat16 and int8 are faster, and what they cost is told."""
     json: Switch = False
-    """Print one JSON document instead of streaming."""
+    """Print one JSON document instead of streaming; it holds what --logprobs asks for."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     """How the next token is drawn."""
 
@@ -43,6 +45,8 @@ class Arguments:
 def run(argv: Sequence[str]) -> int:
     """Write the samples to standard output."""
     arguments = parse(Arguments, "generate", argv)
+    if arguments.sampling.logprobs is not None and not arguments.json:
+        raise ConfigError("--logprobs is part of the JSON document; add --json")
     prompt = _prompt(arguments)
     sampling = replace(arguments.sampling, stop=tuple(map(unescape, arguments.sampling.stop)))
 
@@ -54,8 +58,17 @@ def run(argv: Sequence[str]) -> int:
     encoded = encode_prompt(trained.tokenizer, prompt, strict=arguments.refuse_unknown)
     for line in _warnings(encoded, trained):
         print(f"note: {line}", file=sys.stderr)
+    document: dict[str, Any] = {"prompt": prompt}
+    if arguments.weights != "float32":
+        smaller = trained.with_weights(arguments.weights)
+        document["weights"] = _cost(trained, smaller, arguments.weights)
+        trained = smaller
     if arguments.json:
-        print_json({"prompt": prompt, "samples": trained.samples(prompt, **asdict(sampling))})
+        samples = trained.draw(prompt, **asdict(sampling))
+        document["samples"] = [sample.text for sample in samples]
+        if sampling.logprobs is not None:
+            document["logprobs"] = [_told(sample, trained) for sample in samples]
+        print_json(document)
         return 0
     for row in range(sampling.num_samples):
         if sampling.num_samples > 1:
@@ -65,6 +78,35 @@ def run(argv: Sequence[str]) -> int:
             print(piece, end="", flush=True)
         print()
     return 0
+
+
+def _cost(trained: "Run", smaller: "Run", weights: str) -> dict[str, Any]:
+    """What smaller weights cost on validation text, told on standard error too; nothing where the text is gone."""
+    try:
+        exact, rounded = trained.cost_of(smaller)
+    except CorpusError as error:
+        print(f"note: what {weights} costs cannot be measured: {error}", file=sys.stderr)
+        return {"kind": weights}
+    print(
+        f"note: {weights} weights: {rounded.bits_per_char:.4f} bits per character on {exact.tokens:,} tokens of "
+        f"validation text, float32 {exact.bits_per_char:.4f} ({rounded.bits_per_char - exact.bits_per_char:+.4f})",
+        file=sys.stderr,
+    )
+    return {"kind": weights, "bits_per_char": rounded.bits_per_char, "float32_bits_per_char": exact.bits_per_char}
+
+
+def _told(sample: "Sample", trained: "Run") -> list[dict[str, Any]]:
+    """The tokens of a sample with their log-probabilities, and the likeliest in their place."""
+    names = trained.tokenizer.decode
+    return [
+        {
+            "token": names([drawn.token]),
+            "id": drawn.token,
+            "logprob": drawn.logprob,
+            "top": [{"token": names([token]), "id": token, "logprob": logprob} for token, logprob in drawn.top],
+        }
+        for drawn in sample.drawn
+    ]
 
 
 def _prompt(arguments: Arguments) -> str:

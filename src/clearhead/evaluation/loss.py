@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch.nn import functional as F
 
 from clearhead.config import UNKNOWN_BITS
 from clearhead.data.tokens import TokenDataset
-from clearhead.models.base import LanguageModel
+from clearhead.models.base import LanguageModel, evaluating
 from clearhead.runtime import Runtime
 
 GetBatch = Callable[[str, int], tuple[Tensor, Tensor]]
@@ -33,18 +32,6 @@ class SplitLoss:
     """All bits, those of separators and hidden characters too, over the characters of the documents."""
     tokens: int
     characters: int
-
-
-@contextmanager
-def evaluating(model: LanguageModel) -> Iterator[None]:
-    """Evaluation mode without gradients inside, the mode of before outside."""
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(training)
 
 
 def estimate_loss(

@@ -1,5 +1,6 @@
 """From the last logits to the next token: pure functions over (B, V), B rows and V vocabulary."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,17 +13,22 @@ from clearhead.runtime import stream_seed
 
 
 def probabilities(
-    logits: Tensor, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+    logits: Tensor,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    min_p: float | None = None,
 ) -> Tensor:
     """The distribution (B, V) float64 that is drawn from; ConfigError for impossible values.
 
-    Temperature first, then the top k, then the nucleus (Holtzman et al. 2020) of what is left. Temperature 0 is
-    all on the likeliest token. A logit of -inf is never drawn.
+    Temperature first, then the top k, then the nucleus (Holtzman et al. 2020) of what is left, then of that what is
+    at least min_p as likely as the likeliest (Nguyen et al. 2024). Temperature 0 is all on the likeliest token. A
+    logit of -inf is never drawn.
 
     >>> probabilities(torch.tensor([[2.0, 1.0, 0.0]]), temperature=0).tolist()
     [[1.0, 0.0, 0.0]]
     """
-    check_sampling(temperature, top_k, top_p)
+    check_sampling(temperature, top_k, top_p, min_p)
     logits = logits.double()
     best = logits.max(dim=-1, keepdim=True)
     if temperature == 0:
@@ -33,7 +39,9 @@ def probabilities(
         kept = logits.topk(top_k, dim=-1)
         logits = torch.full_like(logits, float("-inf")).scatter_(-1, kept.indices, kept.values)
     probs = logits.softmax(dim=-1)
-    return probs if top_p is None else nucleus(probs, top_p)
+    if top_p is not None:
+        probs = nucleus(probs, top_p)
+    return probs if min_p is None else at_least(probs, min_p)
 
 
 def nucleus(probs: Tensor, top_p: float) -> Tensor:
@@ -49,6 +57,26 @@ def nucleus(probs: Tensor, top_p: float) -> Tensor:
     return torch.zeros_like(probs).scatter_(-1, order, kept)
 
 
+def at_least(probs: Tensor, min_p: float) -> Tensor:
+    """What is at least min_p times as likely as the likeliest, and nothing else: (B, V) -> (B, V).
+
+    >>> at_least(torch.tensor([[0.5, 0.375, 0.125]]), 0.5).tolist()
+    [[0.5714285969734192, 0.4285714328289032, 0.0]]
+    """
+    kept = probs.masked_fill(probs < min_p * probs.amax(dim=-1, keepdim=True), 0.0)
+    return kept / kept.sum(dim=-1, keepdim=True)
+
+
+def penalise(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
+    """Logits (..., V) with those of `seen` (..., V) bool made smaller: divided by the penalty, or where negative
+    multiplied (Keskar et al. 2019, section 4.1). A penalty below 1 makes them larger.
+
+    >>> penalise(torch.tensor([2.0, -2.0, 2.0]), torch.tensor([True, True, False]), 2.0).tolist()
+    [1.0, -4.0, 2.0]
+    """
+    return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
+
+
 def draw(probs: Tensor, u: Tensor) -> Tensor:
     """The token at which the cumulative probability passes u: probs (B, V), u (B,) in [0, 1) -> (B,) int64.
 
@@ -59,10 +87,22 @@ def draw(probs: Tensor, u: Tensor) -> Tensor:
     """
     cumulative = probs.double().cumsum(dim=-1)
     total = cumulative[:, -1:]
-    if not bool(torch.isfinite(total).all() and (total > 0).all()):
-        raise ConfigError("the model's logits are not finite, no token can be drawn; use an earlier checkpoint")
+    if not all(0 < each < math.inf for each in total.flatten().tolist()):
+        raise _not_finite()
     threshold = u.double()[:, None] * total
     return torch.searchsorted(cumulative, threshold, right=True).squeeze(-1)
+
+
+def likeliest(logits: Tensor) -> Tensor:
+    """What temperature 0 draws from logits (B, V), whatever the random number: (B,) int64; ConfigError as `draw`."""
+    best = logits.max(dim=-1)
+    if not all(map(math.isfinite, best.values.tolist())):
+        raise _not_finite()
+    return best.indices
+
+
+def _not_finite() -> ConfigError:
+    return ConfigError("the model's logits are not finite, no token can be drawn; use an earlier checkpoint")
 
 
 def uniforms(seed: int, rows: Sequence[int], step: int) -> Tensor:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from clearhead.config import SamplingConfig
 from clearhead.errors import ConfigError, TokenizerError
-from clearhead.evaluation.loss import evaluating
 from clearhead.evaluation.table import aligned
-from clearhead.generation.generate import Decoder, stream_ids
+from clearhead.generation.batch import logits_after
+from clearhead.generation.generate import stream_ids
 from clearhead.generation.sampling import draw, probabilities, uniforms
 from clearhead.generation.text import Prompt, encode_prompt, forbidden_tokens
 from clearhead.inspection.tables import labels
@@ -160,8 +160,7 @@ def next_token(
     if encoded.dropped and tokenizer.unk_id is None:
         raise TokenizerError(f"the model has never seen {', '.join(map(repr, encoded.dropped[:8]))}; change the prompt")
     idx, forbidden = torch.tensor([encoded.ids]), forbidden_tokens(tokenizer)
-    with evaluating(model):
-        logits = Decoder(model).logits(idx).clone()
+    logits = logits_after(model, encoded.ids).clone()
     logits[:, forbidden] = float("-inf")
     u = uniforms(seed, [row], 0)
     final = probabilities(logits, temperature, top_k, top_p)

@@ -62,6 +62,13 @@ class KVCache(Cache):
         """Forget everything: all lengths become 0."""
         self.lengths.zero_()
 
+    def copy_row(self, source: int, target: int) -> None:
+        """Let the row `target` know what the row `source` knows."""
+        used = slice(int(self.lengths[source]))
+        for each in (self.k, self.v):
+            each[:, target, :, used] = each[:, source, :, used]
+        self.lengths[target] = self.lengths[source]
+
     def span(self, T: int) -> Span:
         """The place of the next T tokens; ValueError when a row has no room for them."""
         lengths, block_size, device = self.lengths.tolist(), self.k.shape[3], self.k.device

@@ -79,6 +79,10 @@ class Cache(ABC):
     def reset(self) -> None:
         """Forget everything: all lengths become 0."""
 
+    @abstractmethod
+    def copy_row(self, source: int, target: int) -> None:
+        """Let the row `target` know what the row `source` knows, and nothing else."""
+
     def precede(self, idx: Tensor) -> None:  # noqa: B027
         """Take note of the tokens idx (B, T) that stand before the window; they are not part of it.
 
@@ -102,6 +106,10 @@ class HistoryCache(Cache):
     def reset(self) -> None:
         """Forget all rows."""
         self.lengths.zero_()
+
+    def copy_row(self, source: int, target: int) -> None:
+        """Let the row `target` know what the row `source` knows."""
+        self.tokens[target], self.lengths[target] = self.tokens[source], self.lengths[source]
 
     def precede(self, idx: Tensor) -> None:
         """Remember idx (B, T) like any tokens: a count model makes no difference between a window and before."""
@@ -190,3 +198,17 @@ class LanguageModel(nn.Module, ABC):
         """Where the weights live."""
         first = next(chain(self.parameters(), self.buffers()), None)
         return torch.device("cpu") if first is None else first.device
+
+
+@contextmanager
+def evaluating(model: LanguageModel) -> Iterator[None]:
+    """Evaluation mode without gradients inside, the mode of before outside."""
+    training = model.training
+    if training:
+        model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        if training:
+            model.train()

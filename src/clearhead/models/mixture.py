@@ -76,6 +76,11 @@ class MixtureCache(Cache):
         self.keys.reset()
         self.history.reset()
 
+    def copy_row(self, source: int, target: int) -> None:
+        """Let the row `target` know what the row `source` knows."""
+        self.keys.copy_row(source, target)
+        self.history.copy_row(source, target)
+
     def precede(self, idx: Tensor) -> None:
         """Tell the n-gram of the tokens idx (B, T) before the window."""
         self.history.precede(idx)

@@ -163,9 +163,13 @@ class NgramLanguageModel(LanguageModel):
             estimate.interpolate_rows(rows, np.array([row]), np.array([0]))
         return rows[0], rows[1]
 
+    def floor(self) -> Float64:
+        """Probabilities (V,) of tokens whatever precedes, which higher orders fall back on."""
+        return self._unigram()[1]
+
     def _rows(self, contexts: list[Int64], usable: Int64) -> Float64:
         """Distributions (n, V) at n positions, from the ids (n,) of their contexts of length 0 .. order - 1."""
-        rows = np.tile(self._unigram()[1], (len(usable), 1))
+        rows = np.tile(self.floor(), (len(usable), 1))
         for k in range(2, self.order + 1):
             length = k - 1
             known = self.tops[length].followed(contexts[length])

@@ -1,0 +1,88 @@
+"""A mixture's next token: its GPT's step, then the n-gram's row and the gate, compiled where there is a compiler.
+
+The structures are those of `mixture_step.c`, field for field.
+
+Shapes: n rows, V vocabulary.
+"""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clearhead.models.mixture import MixtureCache, MixtureLanguageModel, log_odds, mixed
+from clearhead.models.ngram import NgramLanguageModel
+
+_POINTER, _INT = ctypes.c_void_p, ctypes.c_int64
+
+
+class _Level(ctypes.Structure):
+    _fields_ = [
+        *((name, _POINTER) for name in ("keys", "raw", "continuation", "starts")),
+        ("top", ctypes.c_double * 4),
+        ("lower", ctypes.c_double * 4),
+    ]
+
+
+class _Mixture(ctypes.Structure):
+    _fields_ = [
+        *((name, _INT) for name in ("order", "vocab", "eot")),
+        *((name, _POINTER) for name in ("level", "floor", "gate")),
+    ]
+
+
+class MixtureDecoder:
+    """`Decode` for a mixture: `gpt` decodes its GPT into the cache's keys; the rest is the model's own formulas."""
+
+    def __init__(
+        self, model: MixtureLanguageModel, cache: MixtureCache, gpt: Callable[[Sequence[int]], Tensor]
+    ) -> None:
+        self.model, self.cache, self.gpt = model, cache, gpt
+
+    def __call__(self, ids: Sequence[int]) -> Tensor:
+        """Logits (n, V) after the next tokens of the first n rows of the cache."""
+        n = len(ids)
+        read = self.cache.keys.lengths[:n].clone()[:, None]  # (n, 1), before the GPT moves the lengths
+        neural = self.gpt(ids)[:, None]  # (n, 1, V)
+        contexts = self.model.ngram.look_up(torch.tensor(ids)[:, None], self.cache.history.rows(slice(n)))
+        said = self.model.opinions(contexts, neural, read)
+        return mixed(said.counted, said.neural, log_odds(self.model.gate, said.known)[..., None])[:, 0]
+
+
+class CompiledMixtureDecoder:
+    """`MixtureDecoder` by `mixture_step.c`, for a mixture in main memory with a gate in float32."""
+
+    def __init__(
+        self, model: MixtureLanguageModel, cache: MixtureCache, gpt: Callable[[Sequence[int]], Tensor], mix: Any
+    ) -> None:
+        mix.argtypes, mix.restype = [*[_POINTER] * 5, _INT, _POINTER, _POINTER], None
+        self.cache, self.gpt, self.mix, self.V = cache, gpt, mix, model.vocab_size
+        ngram = model.ngram
+        levels = (_Level * ngram.order)(*(_level(ngram, i) for i in range(ngram.order)))
+        floor = np.ascontiguousarray(ngram.floor())
+        self.kept = model, levels, floor
+        eot = -1 if ngram.eot_id is None else ngram.eot_id
+        level = ctypes.cast(levels, _POINTER)
+        self.mixture = _Mixture(ngram.order, self.V, eot, level, floor.ctypes.data, model.gate.data_ptr())
+
+    def __call__(self, ids: Sequence[int]) -> Tensor:
+        """Logits (n, V) after the next tokens of the first n rows of the cache."""
+        n, history = len(ids), self.cache.history
+        read = self.cache.keys.lengths[:n].clone()  # before the GPT moves the lengths
+        logits = self.gpt(ids).contiguous()
+        scratch = torch.empty(self.V, dtype=torch.float64)
+        places = history.tokens.data_ptr(), history.lengths.data_ptr(), read.data_ptr()
+        self.mix(ctypes.byref(self.mixture), (_INT * n)(*ids), *places, n, logits.data_ptr(), scratch.data_ptr())
+        history.lengths[:n] += 1
+        return logits
+
+
+def _level(ngram: NgramLanguageModel, index: int) -> _Level:
+    level, top = ngram.levels[index], ngram.tops[index]
+    lower = ngram.lowers[index] if index < len(ngram.lowers) else top
+    arrays = level.keys, level.raw, level.continuation, level.starts
+    pointers = (array.ctypes.data for array in arrays)
+    return _Level(*pointers, (ctypes.c_double * 4)(*top.discounts), (ctypes.c_double * 4)(*lower.discounts))

@@ -1,0 +1,1 @@
+"""Runs behind HTTP, for programs that speak the OpenAI API."""

@@ -1,0 +1,116 @@
+"""Every way to decode, for every registered model, against the model's own forward pass; batches against one row."""
+
+import pytest
+import torch
+from test_models import BUILDERS, KINDS, S, V, build, random_ids
+from torch import Tensor
+
+from clearhead.config import SamplingConfig
+from clearhead.generation.batch import Batch, logits_after
+from clearhead.models import decoding
+from clearhead.models.base import LanguageModel
+from clearhead.models.compiling import library
+from clearhead.models.decoding import decoder_of, ordinary
+from clearhead.models.gpt_compiled import CompiledDecoder
+from clearhead.models.gpt_decoding import GPTDecoder
+from clearhead.models.mixture_decoding import CompiledMixtureDecoder, MixtureDecoder
+from clearhead.models.weights import with_weights
+
+compiled = pytest.mark.skipif(library() is None, reason="there is no C compiler here")
+WAYS = [pytest.param("compiled", marks=compiled), "numpy"]
+DECODERS = {
+    ("gpt", "compiled"): CompiledDecoder,
+    ("gpt", "numpy"): GPTDecoder,
+    ("mixture", "compiled"): CompiledMixtureDecoder,
+    ("mixture", "numpy"): MixtureDecoder,
+}
+LENGTHS = [1, 7, 0, 4]
+
+
+@pytest.fixture(params=WAYS)
+def way(request, monkeypatch) -> str:
+    """With the C steps, and as where there is no compiler."""
+    if request.param == "numpy":
+        monkeypatch.setattr(decoding, "library", lambda: None)
+    return request.param
+
+
+def decoded(model: LanguageModel, decoder, idx: Tensor, lengths: list[int], steps: int) -> list[Tensor]:
+    """Logits (n, V) of some steps after rows whose first `lengths` tokens the model has read by itself."""
+    cache = model.new_cache(len(lengths))
+    for row, length in enumerate(lengths):
+        if length:
+            model(idx[row : row + 1, :length], cache=cache.rows(slice(row, row + 1)))
+    decode = decoder(model, cache)
+    found = []
+    for step in range(steps):
+        found.append(decode([int(idx[row, length + step]) for row, length in enumerate(lengths)]).clone())
+        assert cache.lengths.tolist() == [length + step + 1 for length in lengths]
+    return found
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize("lengths", [LENGTHS, [3], [2, 2, 2]], ids=str)
+def test_every_way_to_decode_is_the_forward_pass(name, lengths, way):
+    model, idx = build(name), random_ids(len(lengths), S)
+    expected, got = (decoded(model, decoder, idx, lengths, 4) for decoder in (ordinary, decoder_of))
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+    kind = DECODERS.get((KINDS[name], way))
+    assert kind is None or isinstance(decoder_of(model, model.new_cache(1)), kind), "the fast way is the one taken"
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind in ("gpt", "mixture")])
+def test_in_float64_numpy_decodes(name):
+    model, idx = build(name, dtype=torch.float64), random_ids(4, S)
+    expected, got = (decoded(model, decoder, idx, LENGTHS, 4) for decoder in (ordinary, decoder_of))
+    torch.testing.assert_close(got, expected, atol=1e-10, rtol=1e-10)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind in ("gpt", "mixture")])
+@pytest.mark.parametrize("weights", ["int8", "bfloat16"])
+def test_smaller_weights_decode_as_they_score(name, weights, way):
+    model, idx = with_weights(build(name), weights), random_ids(4, S)
+    expected, got = (decoded(model, decoder, idx, LENGTHS, 4) for decoder in (ordinary, decoder_of))
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_a_batch_of_any_prompts_has_the_logits_of_one_row_uncached(name, way, monkeypatch):
+    """Across the overflow of the window, with rows that come and go."""
+    model, batch = build(name), Batch(build(name), 4)
+    texts: dict[int, list[int]] = {}
+    seen: list[Tensor] = []
+    own = batch._logits
+    monkeypatch.setattr(batch, "_logits", lambda: (seen.append(own()), seen[-1])[1])
+    for number in range(3 * S):
+        if number % 5 == 0 and batch.free:
+            prompt = random_ids(1, 1 + 7 * number % (2 * S), seed=number)[0].tolist()
+            texts[batch.admit(prompt, SamplingConfig(seed=number, temperature=1.5))] = prompt
+        if number % 11 == 10:
+            gone = next(iter(texts))
+            batch.release(gone)
+            del texts[gone]
+        if not texts:
+            continue
+        for row, drawn in enumerate(batch.step()):
+            expected = logits_after(model, texts[drawn.slot])[0]
+            torch.testing.assert_close(seen[-1][row], expected, atol=1e-5, rtol=1e-5)
+            texts[drawn.slot].append(drawn.token)
+    assert max(map(len, texts.values())) > 2 * S
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_a_copied_row_goes_on_alike_and_apart(name):
+    model, idx = build(name), random_ids(3, S)
+    cache = model.new_cache(3)
+    for row, length in enumerate((5, 2, 9)):
+        model(idx[row : row + 1, :length], cache=cache.rows(slice(row, row + 1)))
+    cache.copy_row(0, 2)
+    assert cache.lengths.tolist() == [5, 2, 5]
+    new = torch.stack([idx[0, 5:7], idx[1, 2:4], (idx[0, 5:7] + 1) % V])
+    logits = model(new, cache=cache).logits
+    for row, text in enumerate([idx[0, :7], idx[1, :4], torch.cat([idx[0, :5], new[2]])]):
+        torch.testing.assert_close(logits[row], model(text[None]).logits[0, -2:], atol=1e-5, rtol=1e-5)
