@@ -27,6 +27,7 @@ def decoder_of(model: LanguageModel, cache: Cache) -> Decode:
     if type(model) is GPTLanguageModel and isinstance(cache, KVCache) and understands(model):
         return _gpt_decoder(model, cache)
     if type(model) is MixtureLanguageModel and isinstance(cache, MixtureCache) and understands(model.gpt):
+        assert isinstance(cache.keys, KVCache)  # a mixture's GPT has its mask
         gpt = _gpt_decoder(model.gpt, cache.keys)
         compiled = _compiled(model.gpt)
         if compiled is None:
