@@ -29,7 +29,7 @@ def test_ready_answers_and_drains(served_runs: Path):
     port = int(address.rpartition(":")[2])
     assert address == f"http://127.0.0.1:{port}"
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    body = json.dumps({"model": "poem", "prompt": "The ", "max_tokens": 800})
+    body = json.dumps({"model": "poem", "prompt": "The ", "max_tokens": 3_000})
     answers = []
 
     def ask() -> None:
@@ -39,10 +39,11 @@ def test_ready_answers_and_drains(served_runs: Path):
     asking = threading.Thread(target=ask)
     asking.start()
     while b"clearhead_texts_running 1" not in get(port, "/metrics"):
+        assert asking.is_alive()
         time.sleep(0.01)
     server.send_signal(signal.SIGTERM)
     asking.join(60)
-    assert len(json.loads(answers[0])["choices"][0]["text"]) == 800, "what was open is finished"
+    assert len(json.loads(answers[0])["choices"][0]["text"]) == 3_000, "what was open is finished"
     assert server.wait(30) == 0
     with pytest.raises(ConnectionRefusedError):
         get(port, "/health")
