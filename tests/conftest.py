@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ("serving.shared_server",)
+"""A second file named conftest would hide this one from `from conftest import`."""
+
 ROOT = Path(__file__).parents[1]
 
 POEM = """\

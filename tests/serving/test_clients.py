@@ -4,9 +4,9 @@ import asyncio
 
 import openai
 import pytest
-from live import Live, serving
 
 from clearhead.serving.template import Template
+from serving.live import Live, serving
 
 TEMPLATE = Template("Q: {content}\n", "A: {content}\n", "A:", stop=("\n",))
 

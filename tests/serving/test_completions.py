@@ -1,10 +1,10 @@
 """What /v1/completions answers: forms of prompts, choices, stops, seeds, scores, counts, refusals."""
 
 import pytest
-from live import Live
 
 from clearhead.api import Run
 from clearhead.runs.directory import RunDirectory
+from serving.live import Live
 
 
 @pytest.fixture(scope="module")

@@ -20,10 +20,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from live import Live, serving
 
 from clearhead.serving.answers import EventStream
 from clearhead.training.memory import resident
+from serving.live import Live, serving
 
 
 def gauge(live: Live, name: str) -> float:

@@ -5,10 +5,10 @@ import logging
 from pathlib import Path
 
 import pytest
-from live import Live, serving
 
 from clearhead.errors import ConfigError
 from clearhead.serving.security import Guard, policy_for
+from serving.live import Live, serving
 
 METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 KEY = "correct-horse-battery-staple"

@@ -9,9 +9,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from live import Live
 
 from clearhead.config import ServeConfig
+from serving.live import Live
 
 PAGE = (Path(__file__).parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
 

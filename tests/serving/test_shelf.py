@@ -5,13 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from live import Live, serving
 
 from clearhead.config import ServeConfig
 from clearhead.errors import ConfigError
 from clearhead.runs.directory import RunDirectory
 from clearhead.serving.errors import ApiError
 from clearhead.serving.shelf import Shelf, footprint
+from serving.live import Live, serving
 
 NAMES = ("poem", "names", "verse")
 

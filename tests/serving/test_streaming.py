@@ -3,7 +3,8 @@
 from typing import Any
 
 import pytest
-from live import Live
+
+from serving.live import Live
 
 
 def joined(chunks: list[Any]) -> dict[int, dict[str, Any]]:

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live import Live, make_runs, serving
+
+from serving.live import Live, make_runs, serving
 
 
 @pytest.fixture(scope="session")
