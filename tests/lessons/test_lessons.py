@@ -29,7 +29,7 @@ from conftest import corpus_file
 COURSE = list(lessons().values())
 WHOLE = ("characters", "bigram-table", "stabilised", "sampling", "averaging")
 """Lessons that are quick enough to be told whole."""
-SHORT = ("initialisation", "embeddings", "dimensions", "training", "today", "counting", "full-size")
+SHORT = ("initialisation", "embeddings", "dimensions", "training", "counting", "full-size")
 """Lessons whose claims hold with a tenth of the steps, too."""
 PATIENT = (
     *("counts", "overfitting", "dropout", "space", "queen", "walked", "small", "positions", "optimizer", "rate"),
