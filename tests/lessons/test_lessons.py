@@ -227,9 +227,8 @@ def test_an_experiment_is_made_once_and_its_runs_lie_on_the_desk(small: Desk) ->
 
 
 def test_a_planned_run_is_made_once_for_its_time(small: Desk) -> None:
-    for _ in range(2):
-        parts = list(small.planned(5.0))
-    (ran,) = parts
+    list(small.planned(5.0))
+    (ran,) = small.planned(5.0)
     assert isinstance(ran, Ran)
     assert ran.reused
     assert "--time 5s --name planned-5s" in ran.command
