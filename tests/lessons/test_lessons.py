@@ -29,7 +29,7 @@ from conftest import corpus_file
 COURSE = list(lessons().values())
 WHOLE = ("characters", "bigram-table", "stabilised", "sampling", "averaging")
 """Lessons that are quick enough to be told whole."""
-SHORT = ("initialisation", "embeddings", "dimensions", "training", "today", "counting", "full-size")
+SHORT = ("initialisation", "embeddings", "dimensions", "training", "counting", "full-size")
 """Lessons whose claims hold with a tenth of the steps, too."""
 TRYING = ("one-head", "many-heads", "residuals", "position")
 """The same, of lessons that try settings: each run is scored on the whole validation text, so they have an excerpt."""
@@ -251,6 +251,14 @@ def test_an_experiment_is_made_once_and_its_runs_lie_on_the_desk(small: Desk) ->
     assert {Path(trial.run).parent for outcome in found.outcomes for trial in outcome.trials} == {small.folder}
     flags = ["--max_iters", "20", "--batch_size", "4", "--block_size", "8", "--seeds", "1", "--out", str(small.folder)]
     assert shlex.split(first.command) == ["clearhead", "try", "scale=on,off", *small.words, *flags]
+
+
+def test_a_planned_run_is_made_once_for_its_time(small: Desk) -> None:
+    list(small.planned(5.0))
+    (ran,) = small.planned(5.0)
+    assert isinstance(ran, Ran)
+    assert ran.reused
+    assert "--time 5s --name planned-5s" in ran.command
 
 
 class Interrupting:

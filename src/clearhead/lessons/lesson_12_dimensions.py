@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from clearhead.lessons.desk import Desk
 
 WIDTHS = (2, 8, 32, 128)
-STEPS, RATE = 200, 3e-3
+STEPS = 200
+SHORT: dict[str, Any] = {"max_iters": STEPS, "learning_rate": 3e-3, "eval_interval": 50, "eval_iters": 5}
+"""Of each run."""
 ROYAL, TENSE = ("man", "king", "woman"), ("walk", "walked", "climb")
 WORDS = ("king", "queen", "man", "woman", "walk", "walked")
 
@@ -51,7 +53,7 @@ def teach(desk: "Desk") -> Iterator[Part]:
     )
     steps = tuple(zip("abc", (f"from {a} to {b}" for a, b in pairwise(WIDTHS)), strict=True))
     yield Ask("Which step lowers the loss most?", steps)
-    trying = desk.experiment({"n_embd": WIDTHS}, seeds=2, max_iters=STEPS, learning_rate=RATE)
+    trying = desk.experiment({"n_embd": WIDTHS}, seeds=2, **SHORT)
     found, picture = yield from pictured(trying, "validation loss through training, for four widths")
     losses = [found.outcome(width).nats_per_token for width in WIDTHS]
     gains = [before - after for before, after in pairwise(losses)]

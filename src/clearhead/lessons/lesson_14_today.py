@@ -20,6 +20,8 @@ CHANGES = (
 """Knob, the lecture's value, today's, and what it is."""
 RATE, LOW_RATE = 1e-2, 1e-3
 STEPS = 200
+SHORT: dict[str, Any] = {"max_iters": STEPS, "eval_interval": STEPS, "eval_iters": 5}
+"""Of each run; only its end is looked at."""
 
 CODE = """
 import torch
@@ -125,7 +127,7 @@ LEGEND = (
 
 def _turn(desk: "Desk", knob: str, old: Any, new: Any, **settings: Any) -> Generator[Part, None, _Gain]:
     """One change."""
-    found = yield from desk.experiment({knob: [old, new]}, seeds=2, max_iters=STEPS, **settings)
+    found = yield from desk.experiment({knob: [old, new]}, seeds=2, **SHORT, **settings)
     return _Gain(found, *found.outcomes)
 
 
