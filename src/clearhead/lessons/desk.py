@@ -219,7 +219,9 @@ class Desk:
         from clearhead.experiments.recipe import configure
 
         if self.effort != 1:
-            settings |= {"max_iters": max(1, round(self.effort * configure(settings).train.max_iters))}
+            train = configure(settings).train
+            paced = {"max_iters", *({"eval_interval", "save_interval"} & settings.keys())}
+            settings |= {name: max(1, round(self.effort * getattr(train, name))) for name in paced}
         turned = [build_knob(name, values) for name, values in knobs.items()]
         design = draw_up(turned, self._texts, settings, seeds=seeds)
         words = [f"{knob.name}={','.join(value.word for value in knob.values)}" for knob in turned]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 HEAD: dict[str, Any] = {"n_layer": 1, "n_head": 1, "n_embd": 64, "block_size": 32}
 """One block with one head, so that its size is the whole width."""
 STEPS, SEEDS = 300, 2
+PACE: dict[str, Any] = {"max_iters": STEPS, "eval_interval": STEPS}
+"""No curve is shown, so a run looks at its losses before the first step and after the last."""
 SHOWN = 8
 """Characters that the head is shown working on."""
 FIRST = 4
@@ -62,7 +64,7 @@ def teach(desk: "Desk") -> Iterator[Part]:
         "that is trained so, beside that of the same head with the mask?",
         choices,
     )
-    found = yield from desk.experiment({"without": ["none", "scale", "mask"]}, seeds=SEEDS, **HEAD, max_iters=STEPS)
+    found = yield from desk.experiment({"without": ["none", "scale", "mask"]}, seeds=SEEDS, **HEAD, **PACE)
     whole, unscaled, unmasked = (found.outcome(value) for value in ("none", "scale", "mask"))
     much, little = whole.nats_per_token, unmasked.nats_per_token
     letter = "c" if little < much / 2 else "a" if little > 1.02 * much else "b"
@@ -87,7 +89,7 @@ def teach(desk: "Desk") -> Iterator[Part]:
     b = always_lower(unscaled, whole)
     answer = "b" if b else "a" if always_lower(whole, unscaled) else "c"
     yield Answer(answer, f"{unscaled.nats_per_token:.3f} stands beside {whole.nats_per_token:.3f} with the scale.")
-    wide = yield from desk.experiment({"scale": ["on", "off"]}, seeds=SEEDS, **HEAD, init="xavier", max_iters=STEPS)
+    wide = yield from desk.experiment({"scale": ["on", "off"]}, seeds=SEEDS, **HEAD, init="xavier", **PACE)
     on, off = wide.outcome("on"), wide.outcome("off")
     small, large = _Start.of(masked, "normal"), _Start.of(masked, "xavier")
     yield Table.of(

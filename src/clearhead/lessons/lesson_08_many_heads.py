@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SIZE: dict[str, Any] = {"n_layer": 1, "n_embd": 64, "block_size": 32}
 """The GPT whose heads are counted."""
 STEPS, SEEDS = 300, 2
+PACE: dict[str, Any] = {"max_iters": STEPS, "eval_interval": STEPS}
+"""No curve is shown, so a run looks at its losses before the first step and after the last."""
 
 CODE = """
 import torch
@@ -75,7 +77,7 @@ def teach(desk: "Desk") -> Iterator[Part]:
         f"{view.scores.measured_on}",
     )
     yield found.picture("worth", "what each head is worth")
-    counted = yield from desk.experiment({"n_head": [1, 4]}, seeds=SEEDS, **SIZE, max_iters=STEPS)
+    counted = yield from desk.experiment({"n_head": [1, 4]}, seeds=SEEDS, **SIZE, **PACE)
     yield losses(counted.outcomes)
     subject = yield from _story(desk)
     yield from _slices(run, view)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SIZE: dict[str, Any] = {"preset": "modern", "n_head": 4, "n_embd": 64, "block_size": 16}
 STEPS, SEEDS = 300, 2
+PACE: dict[str, Any] = {"max_iters": STEPS, "eval_interval": STEPS}
+"""No curve is shown, so a run looks at its losses before the first step and after the last."""
 WINDOWS = 200
 """Windows whose earlier characters are shuffled."""
 ROUNDING = 1e-4
@@ -65,7 +67,7 @@ def teach(desk: "Desk") -> Iterator[Part]:
     )
     yield Ask(asked.format("one block"), choices)
     knobs = {"positions": ["learned", "none"], "n_layer": [1, 2]}
-    found = yield from desk.experiment(knobs, seeds=SEEDS, **SIZE, max_iters=STEPS)
+    found = yield from desk.experiment(knobs, seeds=SEEDS, **SIZE, **PACE)
     placed, deep, bag, leaking = (found.outcome(*values) for values in _grid(knobs))
     shuffled = _Shuffled.of(first_run(placed), first_run(bag), first_run(leaking))
     yield Answer(_letter(shuffled.bag), f"Over {WINDOWS} windows {_amount(shuffled.bag)} moves on average.")
