@@ -29,9 +29,9 @@ from conftest import corpus_file
 COURSE = list(lessons().values())
 WHOLE = ("characters", "bigram-table", "stabilised", "sampling", "averaging")
 """Lessons that are quick enough to be told whole."""
-SHORT = ("initialisation", "embeddings", "dimensions", "training", "counting", "full-size")
+SHORT = ("initialisation", "embeddings", "training", "counting", "full-size")
 """Lessons whose claims hold with a tenth of the steps, too."""
-TRYING = ("one-head", "many-heads", "residuals", "position")
+TRYING = ("one-head", "many-heads", "residuals", "position", "dimensions", "today")
 """The same, of lessons that try settings: each run is scored on the whole validation text, so they have an excerpt."""
 EXCERPT = 60_000
 """Characters of it."""
@@ -46,7 +46,15 @@ PATIENT = (
     "without feed-forward",
     "lost",
     "leak is little",
-    *("counts", "overfitting", "dropout", "space", "queen", "walked", "small", "positions", "optimizer", "rate"),
+    "overfitting",
+    "dropout",
+    "space",
+    "queen",
+    "walked",
+    "small",
+    "positions",
+    "optimizer",
+    "rate",
 )
 """Claims that need all their steps."""
 each_lesson = pytest.mark.parametrize("lesson", COURSE, ids=lambda lesson: lesson.slug)
