@@ -5,12 +5,13 @@ import torch
 from test_models import BUILDERS, KINDS, S, V, build, random_ids
 from torch import Tensor
 
-from clearhead.config import SamplingConfig
+from clearhead.config import GPTConfig, SamplingConfig
 from clearhead.generation.batch import Batch, logits_after
 from clearhead.models import decoding
 from clearhead.models.base import LanguageModel
 from clearhead.models.compiling import library
 from clearhead.models.decoding import decoder_of, ordinary
+from clearhead.models.gpt import GPTLanguageModel
 from clearhead.models.gpt_compiled import CompiledDecoder
 from clearhead.models.gpt_decoding import GPTDecoder
 from clearhead.models.mixture_decoding import CompiledMixtureDecoder, MixtureDecoder
@@ -75,6 +76,24 @@ def test_smaller_weights_decode_as_they_score(name, weights, way):
     model, idx = with_weights(build(name), weights), random_ids(4, S)
     expected, got = (decoded(model, decoder, idx, LENGTHS, 4) for decoder in (ordinary, decoder_of))
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+
+
+@compiled
+@torch.no_grad()
+@pytest.mark.parametrize("vocab_size", [3, 5, 66])
+def test_two_threads_compute_what_one_does(vocab_size):
+    """Matrices large enough to be shared, and a head that does not divide evenly."""
+    torch.manual_seed(2)
+    config = GPTConfig(vocab_size=vocab_size, block_size=S, n_embd=264, n_head=4, n_layer=1, ffn_width=1022)
+    model, threads = GPTLanguageModel(config).eval(), torch.get_num_threads()
+    idx = torch.randint(vocab_size, (9, S))
+    try:
+        torch.set_num_threads(2)
+        for lengths in ([3], [1, 2, 3, 4, 1, 2, 3, 4, 5]):
+            expected, got = (decoded(model, decoder, idx, lengths, 3) for decoder in (ordinary, decoder_of))
+            torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+    finally:
+        torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("name", BUILDERS)

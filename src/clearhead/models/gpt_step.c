@@ -85,8 +85,11 @@ static void sweep_float32(const Linear *m, const float *x, float *out, int64_t f
     }
 }
 
+enum { SMALL = 1 << 18 }; /* products of one row, some ten microseconds: waking a thread takes as long */
+
 /* x (n, inputs) -> out (n, outputs); every thread takes a stretch of the outputs, a multiple of four long. */
 static void linear(const Linear *m, const float *x, float *out, int64_t n, int64_t threads) {
+    if ((n < 8 ? 1 : n / 4) * m->inputs * m->outputs < SMALL) threads = 1; /* one row waits for memory, many do not */
     const int64_t share = (m->outputs + 4 * threads - 1) / (4 * threads) * 4;
 #pragma omp parallel for num_threads(threads) if (threads > 1)
     for (int64_t part = 0; part < threads; part++) {
