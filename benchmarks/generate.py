@@ -87,7 +87,13 @@ def transformers(size: Mapping[str, int], rows: int = 1, tokens: int = CONTEXT -
     """GPT-2 of transformers, its generate with a cache."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    shape: dict[str, Any] = {"vocab_size": V, "n_positions": CONTEXT, **size}
+    shape: dict[str, Any] = {
+        "vocab_size": V,
+        "n_positions": CONTEXT,
+        "bos_token_id": None,
+        "eos_token_id": None,
+        **size,
+    }
     model: Any = GPT2LMHeadModel(GPT2Config(**shape)).eval()
     idx = torch.arange(rows)[:, None] % V
     settings = {"max_new_tokens": tokens, "min_new_tokens": tokens, "do_sample": False, "pad_token_id": 0}

@@ -1,7 +1,7 @@
 """Smaller weights for the same model: the matrices of a GPT in 8 or 16 bits.
 
 Only weights are rounded: activations, sums, embeddings, norms and biases stay in float32. What that costs is measured
-on the validation text, not assumed (`evaluation.loss.cost_of_weights`).
+on the validation text, not assumed (`Run.cost_of`).
 
 Shapes: I inputs and O outputs of a matrix.
 """
