@@ -37,15 +37,16 @@ def _short_samples(monkeypatch):
 
 @pytest.fixture
 def little_memory(monkeypatch):
-    """Let a forward pass with gradients fail above so many rows, from a step on."""
+    """Let a forward pass with gradients fail above so many rows, once so many have been made."""
 
-    def holds(rows: int, error: str = "cpu", model: type[LanguageModel] = GPTLanguageModel, calls: int = 0) -> None:
-        forward, made = model.forward, []
+    def holds(rows: int, error: str = "cpu", model: type[LanguageModel] = GPTLanguageModel, made: int = 0) -> None:
+        forward, left = model.forward, [None] * made
 
         def bounded(self, idx, targets=None, cache=None):
-            made.append(idx.shape[0])
-            if self.training and targets is not None and len(made) > calls and idx.shape[0] > rows:
+            learns = self.training and targets is not None
+            if learns and not left and idx.shape[0] > rows:
                 raise ERRORS[error]()
+            del left[-1 if learns else len(left) :]
             return forward(self, idx, targets, cache)
 
         monkeypatch.setattr(model, "forward", bounded)
@@ -123,7 +124,7 @@ def test_one_row_that_does_not_fit_ends_in_one_line(tmp_path, little_memory, mon
     text = tmp_path / "text.txt"
     text.write_text(TEXT * 20, encoding="utf-8")
     flags = [word for name, value in SMALL.items() for word in (f"--{name}", str(value))]
-    little_memory(0, "cuda", calls=30)
+    little_memory(0, "cuda", made=6)
     said = call("train", text, "--out", tmp_path / "runs", "--name", "run", *flags)
     assert said.code == 1, said
     assert said.err.startswith("clearhead: out of memory: CUDA out of memory. Tried to allocate 20.00 MiB; ")

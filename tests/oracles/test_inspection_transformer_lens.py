@@ -14,13 +14,11 @@ from clearhead.inspection.trace import trace
 from clearhead.models.gpt import GPTLanguageModel
 
 pytestmark = pytest.mark.slow  # `make test-slow` installs the extra: thirty packages that nothing else needs
-lens = pytest.importorskip(
-    "transformer_lens", reason="transformer_lens is not installed; the extra `oracles` brings it"
-)
 
 
 def as_hooked(ours: GPTLanguageModel) -> Any:
     """A HookedTransformer with the weights of a `gpt2` model."""
+    lens = pytest.importorskip("transformer_lens", reason="the extra `oracles` is not installed")
     config = ours.config
     theirs = lens.HookedTransformer(
         lens.HookedTransformerConfig(
