@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # On Linux the registry's default torch carries gigabytes of CUDA that a machine without a GPU cannot use.
 TORCH_INDEX ?=
+# Which of the full counts: files or folders of tests.
+SLOW ?= tests
 
 .PHONY: demo test test-slow soak lint bench clean
 
@@ -18,7 +20,7 @@ test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --doctest-modules -m "not slow" tests src
 
 test-slow: $(VENV)/.installed-oracles
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m slow --durations 10 tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m slow --durations 10 $(SLOW)
 
 soak: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/soak.py
