@@ -167,7 +167,7 @@ def _live(words: list[str], hook: str | None, given: dict[str, Any], told: str) 
 
 
 def _warm_up() -> None:
-    """Import what a training imports. Nothing is computed: a fork takes no thread along."""
+    """Import and compile what a training needs. Nothing is computed: a fork takes no thread along."""
     from clearhead.runtime import share_cores
 
     share_cores()
@@ -175,10 +175,12 @@ def _warm_up() -> None:
         importlib.import_module(f"clearhead.{name}")
     import torch._dynamo  # noqa: F401
 
+    from clearhead.models.compiling import library
     from clearhead.training.sinks import TensorBoard
 
     if TensorBoard.available():
         importlib.import_module("torch.utils.tensorboard.writer")
+    library()
 
 
 if __name__ == "__main__":

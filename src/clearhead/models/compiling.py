@@ -1,9 +1,9 @@
-"""The C files of this folder, compiled at first use into a folder that goes with the process."""
+"""The C files of this folder, compiled at first use. What is loaded stays in memory, so nothing is left on the disk."""
 
 import ctypes
 import subprocess
 import tempfile
-import weakref
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -26,20 +26,17 @@ def library() -> ctypes.CDLL | None:
     compiler = c_compiler()
     if compiler is None:
         return None
-    folder = tempfile.TemporaryDirectory(prefix="clearhead-", ignore_cleanup_errors=True)
-    target = Path(folder.name) / "steps.so"
+    # The disk may be full.
+    with suppress(OSError), tempfile.TemporaryDirectory(prefix="clearhead-", ignore_cleanup_errors=True) as folder:
+        return _compiled(compiler, str(Path(folder, "steps.so")))
+    return None
+
+
+def _compiled(compiler: str, target: str) -> ctypes.CDLL | None:
     sources = [str(Path(__file__).with_name(name)) for name in SOURCES]
     for openmp in (["-fopenmp"], []):  # clang on a Mac has no OpenMP
-        try:
-            subprocess.run(
-                [compiler, *FLAGS, *openmp, *sources, "-o", str(target), "-lm"],
-                check=True,
-                capture_output=True,
-                timeout=60,
-            )
-            found = ctypes.CDLL(str(target))
-        except (OSError, subprocess.SubprocessError):
-            continue
-        weakref.finalize(found, folder.cleanup)
-        return found
+        command = [compiler, *FLAGS, *openmp, *sources, "-o", target, "-lm"]
+        with suppress(OSError, subprocess.SubprocessError):
+            subprocess.run(command, check=True, capture_output=True, timeout=60)
+            return ctypes.CDLL(target)
     return None
