@@ -189,7 +189,8 @@ class Batch:
     def _draw(self, logits: Tensor) -> Tensor:
         """The next tokens (n,), from logits (n, V) that stay as they are."""
         logits = logits.clone()
-        logits[:, self.forbidden] = float("-inf")
+        if self.forbidden:
+            logits[:, self.forbidden] = float("-inf")
         groups: dict[tuple[float, int | None, float | None, float | None], list[int]] = {}
         for i, row in enumerate(self._rows):
             _adjust(logits[i], row)
