@@ -1,0 +1,1 @@
+"""The studio: a page where a model is trained, watched, played with and understood."""
