@@ -118,8 +118,10 @@ export async function show(root, address, shell) {
     const looked = (/** @type {number} */ position) => { note({ position }); openHead(); };
     headLines(lines, one, looked);
     pattern(square, one, params.get("stage") ?? "wei", (stage) => note({ stage }), looked);
-    fill(chain, h("h2", null, `From ${token(t)}: q·k, the scale, the mask, softmax, times v`), chainTable(one, `chain-${one.layer}.${one.head}-${t}`),
-      far === null ? null : h("p", null, `The token that came, “${one.tokens[t + 1]}”, would cost `, h("b", null, `${Math.abs(far).toFixed(3)} bits ${far < 0 ? "less" : "more"}`), " without this head."));
+    fill(chain, h("h2", null, `From ${token(t)}: q·k, the scale, the mask, softmax, times v`));
+    chainTable(chain, one);
+    chain.append(
+      far === null ? "" : h("p", null, `The token that came, “${one.tokens[t + 1]}”, would cost `, h("b", null, `${Math.abs(far).toFixed(3)} bits ${far < 0 ? "less" : "more"}`), " without this head."));
     root.dataset.head = `${one.layer}.${one.head}`;
   });
 
