@@ -6,7 +6,7 @@ import { picture, ramp, reach, shade } from "./canvas.js";
 import { h } from "./dom.js";
 import { colour } from "./figure.js";
 
-const ROW = 20, CELL = 42, NAME = 84, MID = 64, BAND = 66, GAP = 14, SHOWN = 48;
+const ROW = 20, CELL = 33, NAME = 80, MID = 58, BAND = 66, GAP = 14, SHOWN = 48;
 
 /** @typedef {{i: number, part: "k" | "q·k" | "scaled" | "softmax" | "v", d: number}} Hit */
 
@@ -30,7 +30,7 @@ export function chainTable(parent, one) {
       const cell = (/** @type {number} */ x, /** @type {number} */ y, /** @type {number} */ value, /** @type {number} */ far, w = CELL, shades = signed, low = -far, digits = 2) => {
         const { fill, ink } = shade(shades, value, low, far);
         pen.rect(x + 1, y + 1, w - 2, ROW - 2, fill);
-        pen.text(value.toFixed(digits), x + w - 6, y + ROW / 2, { size: 11, align: "right", fill: ink });
+        pen.text(value.toFixed(Math.abs(value) < 10 || w > CELL ? digits : 1), x + w - 4, y + ROW / 2, { size: 10, align: "right", fill: ink });
       };
       /** @type {[string, number][]} */
       const heads = [["key", 36], ["k", kAt], ["q·k", midAt], [`× ${scale.toFixed(3)}`, midAt + MID], ["softmax", midAt + 2 * MID], ["v", vAt]];

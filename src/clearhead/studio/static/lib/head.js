@@ -30,11 +30,11 @@ export function headLines(place, one, looked) {
     .map(([v, s]) => `${s} “${one.tokens[s]}” ${v.toFixed(3)}`).join(", ");
   picture(place, {
     name: `head-${one.layer}.${one.head}-lines`, label: "Lines from each token to what it looks at; the stronger a line, the larger the weight", height: () => (last - first) * ROW + 8,
-    draw: (pen, w) => { lines(pen, w, (t) => t !== one.row, 0.02, 0.35); lines(pen, w, (t) => t === one.row, 0.002, 1); names(pen, w); },
+    draw: (pen, w) => { lines(pen, w, (t) => t !== one.row, 0.02, 0.6); lines(pen, w, (t) => t === one.row, 0.002, 1.5); names(pen, w); },
     find: (x, at, w) => { const t = first + Math.floor((at - 4) / ROW); return t >= first && t < last ? { t, looks: x < w / 2 } : null; },
     light: (pen, { t, looks }, w) => {
       pen.rect(0, 0, w, (last - first) * ROW + 8, colour("card"));
-      lines(pen, w, (a, b) => (looks ? a : b) === t, 0.002, 1);
+      lines(pen, w, (a, b) => (looks ? a : b) === t, 0.002, 1.5);
       pen.rect(looks ? 0 : w - left + 2, y(t) - ROW / 2, left - 2, ROW, colour("accent-soft"));
       names(pen, w);
     },

@@ -37,7 +37,7 @@ export async function show(root, address, shell) {
   const notes = h("p", { class: "muted" }), heads = h("div"), table = h("div", { class: "scroll" }), open = h("div", { class: "card stack" }), chain = h("div", { class: "card stack" });
   const first = latest(heads), second = latest(open), third = latest(table);
   root.append(h("div", { class: "card stack" }, textForm(params.get("text"), (text) => { note({ text, position: "" }); kept.clear(); load(); }), steps(run, params.get("step"), (step) => { note({ step }); return load(); }), notes),
-    h("div", { class: "grid" }, h("div", { class: "card stack" }, h("div", { class: "row apart" }, h("h2", null, "Every head"),
+    h("div", { class: "halves" }, h("div", { class: "card stack" }, h("div", { class: "row apart" }, h("h2", null, "Every head"),
       segments("Order", [["layer", "By layer"], ["cost", "By what it is worth"]], params.get("sort") ?? "layer", (sort) => { note({ sort }); grid?.redraw(); })), heads),
     h("div", { class: "card stack" }, h("h2", null, "What each head is worth"), table)), open, chain);
 
