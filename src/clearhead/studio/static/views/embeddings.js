@@ -35,7 +35,7 @@ export async function show(root, address, shell) {
   const quoted = (/** @type {number} */ id) => `“${tokens[id]}”${all.counts[id] < all.too_few ? "*" : ""}`;
   const locked = () => (params.has("token") ? tokens.indexOf(params.get("token") ?? "") : -1);
 
-  const heat = h("div"), map = h("div"), near = h("div"), cards = h("div", { class: "stack" }), answers = h("div"), more = h("div", { class: "stack" }), said = h("p", { class: "muted" });
+  const heat = h("div"), map = h("div"), near = h("div"), cards = h("div", { class: "stack" }), answers = h("div"), more = h("div", { class: "card stack" }), said = h("p", { class: "muted" });
   const word = (/** @type {string} */ label, /** @type {number} */ i) => h("input", { class: "mono word", "aria-label": label, placeholder: "abc"[i], value: asked[i] ?? "" });
   const words = [word("a", 0), word("b", 1), word("c", 2)], answered = latest(answers);
   root.append(h("div", { class: "card stack" }, h("div", { class: "row apart" }, all.tables.length > 1 && segments("Table", all.tables.map((/** @type {any} */ t) => [t.table.name, t.table.name]), table.table.name, (name) => {
@@ -60,7 +60,7 @@ export async function show(root, address, shell) {
   const pick = (/** @type {any} */ { id, d }) => { note({ token: tokens[id], ...(d === undefined ? {} : { dimension: d }) }); meanings(); hover({ id }); };
 
   function drawRows() {
-    const C = V2().shape[1], tall = Math.max(3, Math.min(12, Math.floor(MAP / rows.length)));
+    const C = V2().shape[1], tall = Math.max(3, Math.min(16, MAP / rows.length));
     rowsDrawn = picture((fill(heat), heat), {
       name: `embeddings-${run?.name}-${table.table.name}`, label: `${rows.length} tokens by ${C} numbers`, height: () => rows.length * tall + 1,
       draw: (pen, w) => {
@@ -155,7 +155,7 @@ export async function show(root, address, shell) {
     hover(locked() < 0 ? null : { id: locked() });
     mapDrawn.show(locked() < 0 ? null : { id: locked() }, false);
     fill(more, Object.entries(figures).filter(([name]) => /^(solid|dimensions)-/.test(name) ? name.endsWith(`-${table.table.name}`) : /singular|direct/.test(name)).map(([name, figure]) =>
-      h("details", { class: "about", data: { picture: name }, ontoggle: (/** @type {any} */ e) => { if (e.target.open && !e.target.children[1]) draw(e.target, figure, { name: `${run?.name}-${name}` }); } }, h("summary", null, figure.layout.title.text.split("<br>")[0]))));
+      h("details", { class: "more", data: { picture: name }, ontoggle: (/** @type {any} */ e) => { if (e.target.open && !e.target.children[1]) draw(e.target, figure, { name: `${run?.name}-${name}` }); } }, h("summary", null, figure.layout.title.text.split("<br>")[0]))));
   }
   paint();
   root.dataset.step = `${vectors.step}`;
