@@ -36,30 +36,45 @@ export function smooth(values, keep = 0.95) {
 /** A name that plotly shows as it is. @param {string} text */
 export const plain = (text) => text.replaceAll("<", "<\u200b");
 
-/** Places of points. @param {Curves} curves @param {string} by steps, seconds or tokens @param {{step: number, seconds?: number | null}[]} at */
+/** Where steps lie along an axis. @param {Curves} curves @param {string} by steps, seconds or tokens @param {{step: number, seconds?: number | null}[]} at */
 const places = (curves, by, at) => at.map((p) => (by === "steps" ? p.step : by === "tokens" ? p.step * curves.tokens_per_step : p.seconds ?? null));
+/** @type {Record<string, string>} */
+export const AXES = { steps: "step", seconds: "seconds of training", tokens: "tokens read" };
 
-/** Curves of some runs over each other. @param {string} by */
-export function comparison(by) {
-  const div = h("div", { class: "plot", role: "img", "aria-label": "Loss of the chosen runs", data: { figure: "comparison" } });
-  /** @type {Record<string, Curves>} */ let runs = {};
-  const titles = { steps: "step", seconds: "seconds of training", tokens: "tokens read" };
-  async function paint() {
-    const data = Object.entries(runs).flatMap(([name, c], i) => {
-      const shade = SERIES[i % SERIES.length], points = c.steps.map((step, j) => ({ step, seconds: c.seconds[j] }));
-      return [
-        { x: places(c, by, points), y: smooth(c.loss).map((v) => bits(c, v)), name: plain(`${name}, training`), mode: "lines", line: { color: shade, width: 1 }, opacity: 0.45, legendgroup: name, showlegend: false, hoverinfo: "skip" },
-        { x: places(c, by, c.evaluations), y: c.evaluations.map((e) => bits(c, e.val ?? e.train)), name: plain(name), mode: "lines+markers", line: { color: shade, width: 2 }, marker: { size: 5 }, legendgroup: name, hovertemplate: "%{y:.4f} bits per character<extra>%{fullData.name}</extra>" }];
-    });
-    await react(div, { data, layout: { height: 400, hovermode: "x unified", margin: { l: 56, r: 16, t: 16, b: 44 }, legend: { orientation: "h", y: 1.02, yanchor: "bottom" },
-      xaxis: { title: { text: titles[/** @type {"steps"} */ (by)] }, rangemode: "tozero" }, yaxis: { title: { text: "bits per character" } } } });
-    div.dataset.runs = Object.keys(runs).join(",");
-    div.dataset.by = by;
-  }
+/**
+ * A card with one picture that is drawn again and again.
+ * @param {string} name @param {string} title @param {any} layout @param {() => any} numbers @param {...any} tools beside the title
+ */
+export function chart(name, title, layout, numbers, ...tools) {
+  const div = h("div", { class: "plot", role: "img", "aria-label": title, data: { figure: name }, style: { height: `${layout.height}px` } });
+  const base = { hovermode: "x unified", margin: { l: 52, r: 12, t: 8, b: 36 }, showlegend: false, ...layout };
   return {
-    element: h("div", null, div, exports(div, { name: "curves", numbers: () => runs })),
-    /** @param {Record<string, Curves>} found */ show(found) { runs = found; return paint(); },
-    /** @param {string} other */ along(other) { by = other; return paint(); },
+    div,
+    element: h("figure", { class: "card" }, h("div", { class: "row apart" }, h("h2", null, title), tools), div, exports(div, { name, numbers })),
+    /** @param {any[]} data @param {any} [more] of the layout */
+    paint: (data, more) => react(div, { data, layout: { ...base, ...more } }),
     close: () => purge(div),
   };
+}
+
+/** The lines of one run: its batches, smoothed, and its evaluations. @param {Curves} c @param {string} by @param {string} name @param {string} shade */
+export function lines(c, by, name, shade) {
+  const x = places(c, by, c.steps.map((step, i) => ({ step, seconds: c.seconds[i] })));
+  return [
+    { x, y: smooth(c.loss).map((v) => bits(c, v)), name: plain(`${name} training`), line: { color: shade, width: 1 }, opacity: 0.5, hovertemplate: "%{y:.3f}", mode: "lines", legendgroup: name, showlegend: false },
+    { x: places(c, by, c.evaluations), y: c.evaluations.map((e) => bits(c, e.val ?? e.train)), name: plain(`${name} validation`), line: { color: shade, width: 2 }, marker: { size: 6 }, hovertemplate: "%{y:.4f}", mode: "lines+markers", legendgroup: name }];
+}
+
+/** Curves of some runs over each other. @param {string} by @param {...any} tools */
+export function comparison(by, ...tools) {
+  /** @type {Record<string, Curves>} */ let runs = {};
+  const made = chart("comparison", "Curves", { height: 400, showlegend: true, legend: { orientation: "h", y: 1.02, yanchor: "bottom" } }, () => runs, tools);
+  async function paint() {
+    await made.paint(Object.entries(runs).flatMap(([name, c], i) => lines(c, by, name, SERIES[i % SERIES.length])),
+      { xaxis: { title: { text: AXES[by] }, rangemode: "tozero" }, yaxis: { title: { text: "bits per character" } } });
+    Object.assign(made.div.dataset, { runs: Object.keys(runs).join(","), by });
+  }
+  return { ...made,
+    /** @param {Record<string, Curves>} found */ show(found) { runs = found; return paint(); },
+    /** @param {string} other */ along(other) { by = other; return paint(); } };
 }

@@ -5,6 +5,19 @@ import { download, h } from "./dom.js";
 
 /** @type {Promise<any> | undefined} */ let loading;
 
+/**
+ * The page's policy forbids style attributes and style elements, and plotly makes both. An attribute becomes the same
+ * style, set as an object; an element (of maps, which nobody draws here) becomes one that does nothing.
+ */
+const setAttribute = Element.prototype.setAttribute;
+Element.prototype.setAttribute = function (name, value) {
+  if (name === "style") /** @type {any} */ (this).style.cssText = value;
+  else setAttribute.call(this, name, value);
+};
+
+document.createElement = (/** @type {string} */ name, /** @type {any} */ how) =>
+  Document.prototype.createElement.call(document, name === "style" ? "template" : name, how);
+
 /** plotly.js, loaded when the first picture is drawn. */
 export function plotly() {
   return (loading ??= new Promise((resolve, reject) => {

@@ -27,7 +27,7 @@ export async function show(root, address, shell) {
     ["", "Run", "Model", "Text", "State"].map((name) => h("th", { scope: "col" }, name || h("span", { class: "hidden" }, "Compare"))),
     ["Bits / char", "Nats / token", "Parameters", "Size", "Time"].map((name) => h("th", { scope: "col", class: "n" }, name)),
     h("th", { scope: "col" }, "Made"), h("th", { scope: "col" }, h("span", { class: "hidden" }, "Actions")))), rows));
-  const curves = h("div", { class: "card stack", hidden: true });
+  const curves = h("div", { hidden: true });
   root.append(starter(shell), told, h("div", { class: "card" }, empty, table), curves);
 
   /** @param {string} run @param {string} verb @param {any} [body] */
@@ -86,10 +86,14 @@ export async function show(root, address, shell) {
   async function compare() {
     curves.hidden = !chosen.size;
     if (!chosen.size) return;
-    picture ??= comparison(address.params.get("by") ?? "steps");
-    if (!curves.children.length) curves.append(h("div", { class: "row apart" }, h("h2", null, "Curves"),
-      segments("Along", [["steps", "Steps"], ["seconds", "Seconds"], ["tokens", "Tokens"]], address.params.get("by") ?? "steps",
-        (by) => { shell.go({ by }, { quiet: true }); picture?.along(by); })), picture.element);
+    if (!picture) {
+      const by = address.params.get("by") ?? "steps";
+      picture = comparison(by, segments("Along", [["steps", "Steps"], ["seconds", "Seconds"], ["tokens", "Tokens"]], by, (other) => {
+        shell.go({ by: other }, { quiet: true });
+        picture?.along(other);
+      }));
+      curves.append(picture.element);
+    }
     try {
       const { runs } = await shell.api.get("/api/compare", { runs: [...chosen].join(",") });
       await picture.show(runs);
