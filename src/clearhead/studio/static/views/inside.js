@@ -44,7 +44,7 @@ export async function show(root, address, shell) {
   async function pictures(found, names = Object.keys(found.figures)) {
     const made = h("div", { class: "stack" }), divs = /** @type {Record<string, any>} */ ({});
     place.append(made);
-    for (const name of names) if (found.figures[name]) divs[name] = await draw(made, found.figures[name], { name: `${run?.name}-${sub}-${name}`, label: found.figures[name].layout.title?.text?.replace(/<[^>]*>/g, " "), data: () => found.numbers });
+    for (const name of names) if (found.figures[name]) divs[name] = await draw(made, found.figures[name], { name: `${run?.name}-${sub}-${name}`, label: found.figures[name].layout.title?.text?.replace(/<[^>]*>/g, " "), numbers: found.numbers });
     return divs;
   }
   const words = (/** @type {any} */ found) => h("details", { class: "more" }, h("summary", null, "All of it as text"), h("pre", null, found.text));
