@@ -80,8 +80,8 @@ export function ramp(kind) {
   });
 }
 
-/** Where a value stands on a ramp. @param {number} v @param {number} low @param {number} high */
-const place = (v, low, high) => Math.max(0, Math.min(255, Math.round((255 * (v - low)) / (high - low || 1))));
+/** Where a value stands on a ramp; amounts go by their root, for most are small. @param {number} v @param {number} low @param {number} high */
+const place = (v, low, high) => Math.round(255 * (low ? Math.max(0, Math.min(1, (v - low) / (high - low || 1))) : Math.sqrt(Math.max(0, Math.min(1, v / high)))));
 
 /** The colour of a cell, and of writing on it. @param {number[][]} shades @param {number} v @param {number} low @param {number} high */
 export function shade(shades, v, low, high) {
@@ -100,6 +100,13 @@ export function pixels(values, rows, columns, shades, low, high) {
   const made = h("canvas", { width: columns, height: rows });
   made.getContext("2d").putImageData(image, 0, 0);
   return /** @type {HTMLCanvasElement} */ (made);
+}
+
+/** A weight that few cells of a pattern pass: colours end there, for most weights of a long text are small. @param {ArrayLike<number>} values @param {number} rows @param {number} columns */
+export function darkest(values, rows, columns) {
+  let most = 0;
+  for (let i = (rows >> 1) * columns; i < rows * columns; i++) if (values[i] > most) most = values[i];
+  return most || 1;
 }
 
 /** The largest absolute value, and 1 where there is none. @param {ArrayLike<number>} values */
@@ -141,7 +148,7 @@ function prepared(canvas, w, h, by = devicePixelRatio) {
 export function picture(parent, sketch) {
   const base = h("canvas"), over = h("canvas", { class: "over" }), told = h("p", { class: "told", "aria-live": "polite" });
   const stage = h("div", { class: "stage", role: "img", tabindex: sketch.find ? 0 : null, "aria-label": sketch.label, data: { picture: sketch.name } }, base, over);
-  const made = h("figure", { class: "own" }, stage, sketch.tell && told, files(sketch, () => width));
+  const made = h("figure", { class: "own" }, stage, told, files(sketch, () => width));
   parent.append(made);
   let width = 0, frame = 0;
   /** @type {Hit | null} */ let hit = null;

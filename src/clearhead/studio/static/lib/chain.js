@@ -48,7 +48,7 @@ export function chainTable(parent, one) {
         cell(midAt + 2 * MID, y, wei[s], 1, MID, amount, 0, 4);
       });
     },
-    find: (x, y) => {
+    find: (x, y) => /** @returns {Hit | null} */ {
       const i = Math.floor((y - BAND) / ROW), mid = Math.floor((x - midAt) / MID), d = Math.floor((x - (x < midAt ? kAt : vAt)) / CELL);
       if (d >= 0 && d < hs && x >= vAt && y >= 22) return { i: Math.max(0, i), part: "v", d };
       if (i < 0 || i >= keys.length) return null;
@@ -70,7 +70,7 @@ export function chainTable(parent, one) {
       if (what === "softmax") return `e^${n(raw[s] * scale)} / (${sum(heaviest.map((o) => `e^${n(raw[o] * scale)}`))}) = ${wei[s].toFixed(4)}; without the scale ${loose[s].toFixed(4)}`;
       return `out[${d}] = ${sum(heaviest.map((o) => `${wei[o].toFixed(3)} × ${n(v(o, d))}`))} = ${out[d].toFixed(3)}`;
     },
-    move: (hit, dx, dy) => {
+    move: (/** @type {Hit | null} */ hit, dx, dy) => {
       const order = /** @type {Hit["part"][]} */ (["q·k", "scaled", "softmax", "v"]), at = Math.max(0, order.indexOf(hit?.part ?? "q·k")), far = hit?.part === "v" ? hit.d + dx : 0;
       const i = Math.max(0, Math.min(keys.length - 1, (hit?.i ?? 0) + dy));
       return hit?.part === "v" && far >= 0 ? { i, part: "v", d: Math.min(hs - 1, far) } : { i, part: order[Math.max(0, Math.min(3, at + dx))], d: 0 };

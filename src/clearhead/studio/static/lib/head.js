@@ -2,7 +2,7 @@
 /** One head as lines between two columns of tokens, and as the square of its numbers, stage by stage. */
 
 import { lists } from "./arrays.js";
-import { picture, pixels, ramp, reach, shade } from "./canvas.js";
+import { darkest, picture, pixels, ramp, reach, shade } from "./canvas.js";
 import { fill, h, segments } from "./dom.js";
 import { colour } from "./figure.js";
 
@@ -12,11 +12,11 @@ const SHOWN = 40, ROW = 16;
 export function headLines(place, one, looked) {
   const T = one.tokens.length, first = Math.max(0, Math.min(T - SHOWN, one.row - Math.floor(SHOWN * 0.75))), last = Math.min(T, first + SHOWN);
   const widest = Math.min(12, Math.max(...one.tokens.slice(first, last).map((/** @type {string} */ t) => t.length)));
-  const y = (/** @type {number} */ t) => (t - first + 0.5) * ROW + 4, left = (widest + 6) * 7.3, token = (/** @type {number} */ t) => one.tokens[t].slice(0, widest);
+  const strongest = darkest(one.wei, T, T), y = (/** @type {number} */ t) => (t - first + 0.5) * ROW + 4, left = (widest + 6) * 7.3, token = (/** @type {number} */ t) => one.tokens[t].slice(0, widest);
   const lines = (/** @type {any} */ pen, /** @type {number} */ w, /** @type {(t: number, s: number) => boolean} */ which, least = 0.02, strength = 1) => {
     for (let t = first; t < last; t++) for (let s = first; s < last; s++) {
-      const weight = one.wei[t * T + s];
-      if (weight > least && which(t, s)) pen.line(left, y(t), w - left, y(s), colour("accent"), 0.5 + 2.5 * weight, Math.min(1, weight * strength));
+      const weight = one.wei[t * T + s] / strongest;
+      if (weight > least && which(t, s)) pen.line(left, y(t), w - left, y(s), colour("accent"), 0.5 + 2.5 * Math.min(1, weight), Math.min(1, weight * strength));
     }
   };
   const names = (/** @type {any} */ pen, /** @type {number} */ w) => {
@@ -55,7 +55,7 @@ export function pattern(place, one, stage, noted, looked) {
   const gutter = T <= 80 ? 22 : 4;
   let side = 0;
   const draw = (/** @type {any} */ pen, /** @type {number} */ w) => {
-    const soft = stage.startsWith("wei"), values = one[stage], most = soft ? 1 : reach(values), low = soft ? 0 : -most, shades = ramp(soft ? "amount" : "signed");
+    const soft = stage.startsWith("wei"), values = one[stage], most = soft ? darkest(values, T, T) : reach(values), low = soft ? 0 : -most, shades = ramp(soft ? "amount" : "signed");
     const seen = soft && one.causal ? values.map((/** @type {number} */ v, /** @type {number} */ i) => (i % T > Math.floor(i / T) ? NaN : v)) : values;
     side = (size(w) - gutter) / T;
     pen.image(pixels(seen, T, T, shades, low, most), gutter, gutter, side * T, side * T);

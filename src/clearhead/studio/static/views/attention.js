@@ -2,7 +2,7 @@
 /** All heads on one text, and one of them stage by stage; every number is the checkpoint's own. */
 
 import { packed, part, lists } from "../lib/arrays.js";
-import { pixels, picture, ramp } from "../lib/canvas.js";
+import { darkest, pixels, picture, ramp } from "../lib/canvas.js";
 import { chainTable } from "../lib/chain.js";
 import { latest, steps, textForm } from "../lib/controls.js";
 import { fill, h, segments } from "../lib/dom.js";
@@ -50,7 +50,7 @@ export async function show(root, address, shell) {
   const thumb = (/** @type {number} */ l, /** @type {number} */ i) => {
     if (paper !== colour("card")) { paper = colour("card"); thumbs = new Map(); shades = ramp("amount"); }
     const key = `${l}.${i}`, n = all.wei.shape[2];
-    if (!thumbs.has(key)) thumbs.set(key, pixels(part(part(all.wei, l), i), n, n, shades, 0, 1));
+    if (!thumbs.has(key)) thumbs.set(key, pixels(part(part(all.wei, l), i), n, n, shades, 0, all.dark));
     return /** @type {HTMLCanvasElement} */ (thumbs.get(key));
   };
 
@@ -60,7 +60,7 @@ export async function show(root, address, shell) {
     grid = picture(heads, {
       name: `attention-${run?.name}-heads`, label: `The patterns of ${all.layers} layers of ${all.heads} heads`,
       height: (w) => corner(all.layers * all.heads - 1, w)[1] + width(w) + LABEL,
-      draw: (pen, w) => order().forEach(([l, i], k) => {
+      draw: (pen, w) => order().forEach((/** @type {number[]} */ [l, i], /** @type {number} */ k) => {
         const [x, y] = corner(k, w), s = width(w), own = l === chosen().layer && i === chosen().head;
         pen.image(thumb(l, i), x, y, s, s);
         pen.rect(x, y, s, s, "", own ? colour("accent") : colour("rule"));
@@ -130,7 +130,8 @@ export async function show(root, address, shell) {
       const before = all?.wei.length, had = all?.scores;
       all = { ...found, scores: had };
       thumbs = new Map();
-      fill(notes, [all.title, ...all.notes].join(" · "), all.cell > 1 ? ` · small squares show the largest weight of ${all.cell} × ${all.cell}` : "");
+      all.dark = Math.max(...Array.from({ length: all.layers * all.heads }, (_, i) => darkest(part(part(all.wei, Math.floor(i / all.heads)), i % all.heads), all.wei.shape[2], all.wei.shape[2])));
+      fill(notes, [all.title, ...all.notes].join(" · "), ` · darkest from a weight of ${all.dark.toFixed(3)}, shades go by its root`, all.cell > 1 ? ` · small squares show the largest weight of ${all.cell} × ${all.cell}` : "");
       if (before === all.wei.length && grid) grid.redraw(); else drawGrid();
       root.dataset.step = all.step;
     });

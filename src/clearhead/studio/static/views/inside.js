@@ -32,7 +32,7 @@ export async function show(root, address, shell) {
   const place = h("div", { class: "stack found" }), loads = latest(place);
   root.append(h("div", { class: "row apart" }, segments("What to look at", Object.entries(SUBS).map(([name, { title }]) => [name, title]), sub, (name) => shell.go({ sub: name, text: params.get("text") }, { fresh: true })),
     h("a", { href: `#/docs?at=${encodeURIComponent(`understanding.md#${about.docs}`)}` }, "Read more")),
-  h("div", { class: "card stack" }, about.text && textForm(params.get("text"), (text) => note({ text, position: "" })), sub === "init" ? lab() : steps(run, params.get("step"), (step) => note({ step }))), place);
+  h("div", { class: "card stack" }, about.text && textForm(params.get("text"), (text) => note({ text, position: "" })), sub === "init" ? lab() : steps(run, params.get("step"), async (step) => note({ step }))), place);
 
   const input = (/** @type {string} */ name, /** @type {string} */ label, hint = "") => field(label, h("input", { class: "mono", name, value: params.get(name) ?? "", placeholder: hint, onchange: (/** @type {any} */ e) => note({ [name]: e.target.value }) }));
   function lab() {
@@ -44,7 +44,10 @@ export async function show(root, address, shell) {
   async function pictures(found, names = Object.keys(found.figures)) {
     const made = h("div", { class: "stack" }), divs = /** @type {Record<string, any>} */ ({});
     place.append(made);
-    for (const name of names) if (found.figures[name]) divs[name] = await draw(made, found.figures[name], { name: `${run?.name}-${sub}-${name}`, label: found.figures[name].layout.title?.text?.replace(/<[^>]*>/g, " "), numbers: found.numbers });
+    for (const name of names.filter((one) => found.figures[one])) {
+      found.figures[name].layout.height ??= 440;
+      divs[name] = await draw(made, found.figures[name], { name: `${run?.name}-${sub}-${name}`, label: found.figures[name].layout.title?.text?.replace(/<[^>]*>/g, " "), numbers: found.numbers });
+    }
     return divs;
   }
   const words = (/** @type {any} */ found) => h("details", { class: "more" }, h("summary", null, "All of it as text"), h("pre", null, found.text));
@@ -74,7 +77,7 @@ export async function show(root, address, shell) {
       place.append(h("div", { class: "card stack" }, h("div", { class: "row apart" }, h("h2", null, "Forward"), h("div", { class: "row" }, run?.layers && segments("Block", Array.from({ length: run.layers }, (_, i) => [`${i}`, `Block ${i}`]), `${n.shown_block}`, (layer) => note({ layer })),
         h("button", { type: "button", onclick: () => stand(at - 1) }, "Back"), h("button", { type: "button", class: "primary", onclick: () => stand(at + 1) }, "Next stage"))), said,
       h("div", { class: "scroll" }, h("table", { class: "stages" }, h("thead", null, h("tr", null, ["Stage", "Shape", "Size (root mean square)", "First numbers of the last position", ""].map((name, i) => h("th", { scope: "col", class: i === 1 && "n" }, name)))), h("tbody", null, rows))),
-      h("p", null, "Next: ", n.choices.map(([token, p]) => h("span", { class: "chip mono" }, `${token} ${percent(p)}`)).flatMap((/** @type {any} */ c) => [c, " "]), n.loss === null ? "" : `Loss: mean of −log softmax over ${n.losses.length} positions = ${n.loss.toFixed(4)} nats.`),
+      h("p", null, "Next: ", n.choices.map((/** @type {[string, number]} */ [token, p]) => h("span", { class: "chip mono" }, `${token} ${percent(p)}`)).flatMap((/** @type {any} */ c) => [c, " "]), n.loss === null ? "" : `Loss: mean of −log softmax over ${n.losses.length} positions = ${n.loss.toFixed(4)} nats.`),
       check(`these stages end in the model's own logits, to ${n.logits_error.toExponential(1)}`)));
       stand(at);
       const back = n.backward, tick = h("input", { type: "checkbox", checked: !!back, onchange: () => note({ backward: tick.checked ? "true" : "" }) });
