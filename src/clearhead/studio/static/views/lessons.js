@@ -3,6 +3,7 @@
 
 import { field, fill, h, problem, select } from "../lib/dom.js";
 import { draw } from "../lib/figure.js";
+import { visible } from "../lib/glyphs.js";
 
 export const view = {
   name: "lessons",
@@ -53,6 +54,7 @@ export async function show(root, address, shell) {
     return known.length > 0 && shell.runs.length > 0 && h("p", { class: "row" }, "The same of your own run: ", known.map((/** @type {string} */ name) => h("a", { href: shell.link({ view: OPENS[name][0], ...OPENS[name][1], lesson: "", text: "" }) }, name)));
   }
 
+  const shown = (/** @type {string} */ cell) => (cell.trim() ? cell : visible(cell));
   const lines = (/** @type {any} */ part) => h("div", { class: "bars" }, h("h3", null, part.title), part.values.map((/** @type {[string, number]} */ [name, value]) => h("div", { class: "corr wide" }, h("span", null, name), h("span", { class: "bar", style: { "--share": `${value / Math.max(...part.values.map((/** @type {any} */ v) => v[1]), 1e-300)}` } }), h("span", { class: "mono" }, value.toPrecision(4)))));
 
   function question(/** @type {any} */ part) {
@@ -73,7 +75,7 @@ export async function show(root, address, shell) {
     ask: question,
     answer: (part) => h("p", { class: "measured", data: { answer: part.value } }, h("b", null, part.said), " ", part.words),
     ran: (part) => h("pre", { class: "ran" }, `$ ${part.command}${part.reused ? "    (there from before)" : ""}`),
-    table: (part) => h("div", { class: "card" }, h("div", { class: "scroll" }, h("table", null, h("thead", null, h("tr", null, part.head.map((/** @type {string} */ name) => h("th", { scope: "col" }, name)))), h("tbody", null, part.rows.map((/** @type {string[]} */ row) => h("tr", null, row.map((cell) => h("td", { class: "mono" }, cell))))))), part.caption && h("p", { class: "muted" }, part.caption)),
+    table: (part) => h("div", { class: "card" }, h("div", { class: "scroll" }, h("table", null, h("thead", null, h("tr", null, part.head.map((/** @type {string} */ name) => h("th", { scope: "col" }, shown(name))))), h("tbody", null, part.rows.map((/** @type {string[]} */ row) => h("tr", null, row.map((cell) => h("td", { class: "mono" }, shown(cell)))))))), part.caption && h("p", { class: "muted" }, part.caption)),
     bars: lines,
     picture: (part) => { const place = h("div"); if (part.figure) draw(place, part.figure, { name: `lesson-${number}-${part.name}`, label: part.title }); return place; },
     claim: (part) => h("div", { class: "claim", data: { holds: part.holds } }, part.note && h("small", null, `Often noted: “${part.note}”${part.holds ? " Not so here." : ""}`), h("p", null, part.text)),
@@ -88,6 +90,7 @@ export async function show(root, address, shell) {
       cursor = heard.cursor;
       for (const part of heard.parts) {
         if (part.kind === "answer") told.querySelectorAll(".question").forEach((/** @type {any} */ q) => { q.dataset.question = "answered"; q.querySelectorAll("button, input").forEach((/** @type {any} */ b) => { b.disabled = true; }); });
+        if (part.part === "claim" && !told.querySelector(".claim")) told.append(h("h3", null, "What follows"));
         told.append(part.kind === "end" ? end(part) : parts[part.part]?.(part) ?? "");
         waiting = part.part === "ask";
       }
