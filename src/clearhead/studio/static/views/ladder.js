@@ -25,7 +25,7 @@ export async function show(root, address, shell) {
   let closed = false;
   const rows = h("tbody"), bars = h("div"), waterfall = h("div"), gained = h("div", { class: "card stack", data: { gains: "loading" } }, h("h2", null, "Which characters gain"), h("small", { class: "busy" }, "Scoring the validation text, token by token ..."));
   root.append(h("div", { class: "grid wide" }, bars, h("div", { class: "card" }, h("div", { class: "scroll" }, h("table", null, h("thead", null, h("tr", null, h("th", { scope: "col" }, "Rung"),
-    ["Bits / char", "Nats / token", "Gain", "Parameters", "Context"].map((name) => h("th", { scope: "col", class: "n" }, name)))), rows)))), gained, waterfall);
+    ["Bits / char", "Nats / token", "Gain, bits", "Parameters", "Context"].map((name) => h("th", { scope: "col", class: "n" }, name)))), rows)))), gained, waterfall);
   const { ladder, figure } = await api.get(url("ladder"));
   fill(rows, ladder.rungs.map((/** @type {any} */ rung, /** @type {number} */ i) => h("tr", { data: { rung: rung.name } }, h("th", { scope: "row", title: rung.note || null }, rung.name, rung.note && h("small", { class: "note" }, rung.note)),
     [fixed(rung.bits_per_char, 4), fixed(rung.nats_per_token, 4), i ? fixed(ladder.rungs[i - 1].bits_per_char - rung.bits_per_char, 4) : "–", short(rung.parameters), short(rung.context)].map((words) => h("td", { class: "n" }, words)))));
@@ -44,11 +44,11 @@ export async function show(root, address, shell) {
     const own = names.findLast((/** @type {string} */ name) => name !== "mixture"), usual = names.includes("gpt 1") ? "ngram" : costs[own].over;
     const known = (/** @type {string | null} */ name, /** @type {string} */ other) => (name && name in costs ? name : other);
     let rung = known(address.params.get("rung"), own), over = known(address.params.get("over"), usual);
-    const sheet = text = coloured("Validation text", () => {}), told = h("p"), most = h("div", { class: "grid" });
+    const sheet = text = coloured("Validation text", () => {}), told = h("p"), most = h("div", { class: "stack" });
     const options = names.map((/** @type {string} */ name) => /** @type {[string, string]} */ ([name, name]));
     const pick = (/** @type {string} */ name) => { rung = name; over = costs[name].over ?? name; paint(); };
     const first = select(options, rung, pick, { "aria-label": "Rung" }), second = select(options, over, (name) => { over = name; paint(); }, { "aria-label": "Held against" });
-    fill(gained, h("div", { class: "row apart" }, h("h2", null, "Which characters gain"), h("div", { class: "row" }, first, h("span", { class: "muted" }, "over"), second)), told, sheet.element, most);
+    fill(gained, h("div", { class: "row apart" }, h("h2", null, "Which characters gain"), h("div", { class: "row" }, first, h("span", { class: "muted" }, "over"), second)), told, h("div", { class: "pair" }, sheet.element, most));
     sheet.colour("saved");
     drawn.on("plotly_click", (/** @type {any} */ event) => {
       const clicked = ladder.rungs[event.points[0].pointNumber], before = ladder.rungs[event.points[0].pointNumber - 1];
