@@ -87,16 +87,28 @@ async def score(http: Request) -> Response:
 
 async def next_logits(http: Request) -> Response:
     """What the next token is drawn from."""
-    asked = await read(http, {}, {"text": str, "step": int})
+    asked = await read(http, {}, {"text": str, "step": int, "seed": int})
     studio = studio_of(http)
     run = studio.board.run(http.path_params["run"])
-    return reply(await studio.work(lambda: logits(studio.models.load(run, asked["step"]), asked["text"] or "")))
+    text, seed = asked["text"] or "", asked["seed"]
+    return reply(await studio.work(lambda: logits(studio.models.load(run, asked["step"]), text, seed)))
+
+
+async def what_was_gained(http: Request) -> Response:
+    """What each rung pays for each token where the validation text begins."""
+    studio = studio_of(http)
+    run = studio.board.run(http.path_params["run"])
+    key = ("gains", run.path, fingerprint(run))
+    return Response(
+        await studio.remembered(key, lambda: to_json(studio.models.load(run).gains().to_dict())), media_type=JSON
+    )
 
 
 ROUTES = [
     Route("/api/runs/{run}/attention", attention),
     Route("/api/runs/{run}/vectors", vectors),
     Route("/api/runs/{run}/ladder", ladder),
+    Route("/api/runs/{run}/gains", what_was_gained),
     Route("/api/runs/{run}/look/{view}", view),
     Route("/api/runs/{run}/score", score, methods=["POST"]),
     Route("/api/runs/{run}/logits", next_logits, methods=["POST"]),

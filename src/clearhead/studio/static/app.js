@@ -95,7 +95,7 @@ async function show() {
 }
 
 /** @param {import("./types.js").View} view */
-const about = (view) => view.about?.length && h("details", { class: "about" }, h("summary", null, "What am I looking at?"),
+const about = (view) => view.about.length > 0 && h("details", { class: "about" }, h("summary", null, "What am I looking at?"),
   h("p", null, view.about.join(" "), " ", h("a", { href: `#/docs?at=${encodeURIComponent(view.docs)}` }, "Read more")));
 
 function header() {

@@ -53,7 +53,7 @@ export async function* completion(body, signal) {
     held = events.pop() ?? "";
     for (const event of events) {
       const data = event.replace(/^data: /, "");
-      if (data === "[DONE]") return;
+      if (data === "[DONE]") continue;
       const chunk = JSON.parse(data);
       if (chunk.error) throw new ApiError(chunk.error, 500);
       yield chunk.choices[0];

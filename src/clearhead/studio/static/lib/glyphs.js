@@ -2,7 +2,7 @@
 /** Text that can be seen: white space as glyphs, what cannot be printed as its code point. */
 
 /** @type {Record<string, string>} */
-const WHITE_SPACE = { " ": "␣", "\n": "↵", "\t": "⇥", "\r": "␍" };
+const WHITE_SPACE = { " ": "·", "\n": "↵", "\t": "→", "\r": "␍" };
 
 /** @param {string} text */
 export const visible = (text) => [...text].map((c) => WHITE_SPACE[c]

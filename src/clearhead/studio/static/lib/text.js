@@ -17,13 +17,14 @@ function strength({ bits, bigram_bits }, mode) {
   return bigram_bits == null ? 0 : Math.max(-1, Math.min(1, (bigram_bits - bits) / MOST_SAVED));
 }
 
+let against = "bigram";
 const tip = h("div", { class: "tip", role: "tooltip", hidden: true });
 
 /** @param {Scored} token */
 function tell(token) {
   const p = token.bits == null ? null : 2 ** -token.bits;
   fill(tip, h("p", null, h("b", { class: "mono" }, visible(token.text)), ` ${percent(p)}, ${fixed(token.bits, 2)} bits`),
-    token.bigram_bits != null && token.bits != null && h("p", { class: "muted" }, `bigram ${fixed(token.bigram_bits, 2)} bits: saved ${fixed(token.bigram_bits - token.bits, 2)}`),
+    token.bigram_bits != null && token.bits != null && h("p", { class: "muted" }, `${against} ${fixed(token.bigram_bits, 2)} bits: saved ${fixed(token.bigram_bits - token.bits, 2)}`),
     token.top.map(([text, share]) => h("div", { class: "choice" }, h("span", { class: "mono" }, visible(text)), h("i", { style: { width: `${100 * share}%` } }), h("small", null, percent(share)))));
 }
 
@@ -54,7 +55,7 @@ export function coloured(label, pick) {
   const point = (/** @type {any} */ span) => { const i = index(span); if (i < 0) { tip.hidden = true; return; } tell(tokens[i]); place(span); };
   const mark = (/** @type {number} */ i) => { box.children[at]?.classList.remove("at"); at = i; box.children[at]?.classList.add("at"); };
   const span = (/** @type {Scored} */ token, /** @type {number} */ i) => {
-    const made = h("span", { data: { i }, class: i < from ? "given" : null }, token.text.replace(/\n/g, "↵\n"));
+    const made = h("span", { data: { i }, class: i < from ? "given" : null }, token.text.replace(/[ \t]/g, visible).replace(/\n/g, "↵\n"));
     paint(made, token);
     return made;
   };
@@ -70,6 +71,8 @@ export function coloured(label, pick) {
     set(all, given = 0) { tokens = all; from = given; at = -1; fill(box, all.map(span)); },
     /** @param {Scored[]} more */
     add(more) { box.append(...more.map((token, i) => span(token, tokens.length + i))); tokens = [...tokens, ...more]; },
+    /** What the other bits are called. @param {string} name */
+    beside(name) { against = name; },
     /** @param {string} other */
     colour(other) { mode = other; tokens.forEach((token, i) => paint(box.children[i], token)); },
     mark,

@@ -64,9 +64,10 @@ export async function show(root, address, shell) {
     bar.hidden = run.state !== "training";
     const live = run.state === "training", last = curves.evaluations.at(-1);
     const fact = (/** @type {string} */ term, /** @type {string} */ value, unit = "", key = "") => h("div", { data: key ? { fact: key } : {} }, h("dt", null, term), h("dd", null, value, unit && h("small", { class: "muted" }, ` ${unit}`)));
-    fill(facts, fact("Loss", fixed(last ? bits(curves, last.val ?? last.train) : run.bits), "bits / char", "bits"),
-      fact("", fixed(last ? last.val ?? last.train : run.val), "nats / token", "nats"), fact("Step", whole(run.step), run.max_iters ? `of ${whole(run.max_iters)}` : "", "step"),
-      fact("Speed", short(run.rate), "chars / s", "rate"), live ? fact("Time left", duration(run.left), "", "left") : fact("Time", duration(run.seconds), "", "seconds"), fact("Memory", bytes(run.memory), "", "memory"));
+    fill(facts, fact("Bits per character", fixed(last ? bits(curves, last.val ?? last.train) : run.bits), "", "bits"),
+      fact("Nats per token", fixed(last ? last.val ?? last.train : run.val), "", "nats"), fact("Step", whole(run.step), run.max_iters ? `of ${whole(run.max_iters)}` : "", "step"),
+      fact("Speed", short(run.rate), "chars / s", "rate"), live ? fact("Time left", duration(run.left), "", "left") : fact("Time", duration(run.seconds), "", "seconds"),
+      live ? fact("Memory", bytes(run.memory), "", "memory") : fact("Parameters", short(run.parameters), "", "parameters"));
     const key = `${run.state}`;
     if (buttons.dataset.key !== key) {
       buttons.dataset.key = key;
