@@ -8,7 +8,8 @@ import { colour } from "./figure.js";
 
 const ROW = 20, CELL = 33, NAME = 80, MID = 58, BAND = 66, GAP = 14, SHOWN = 48;
 
-/** @typedef {{i: number, part: "k" | "q·k" | "scaled" | "softmax" | "v", d: number}} Hit */
+/** @typedef {{i: number, part: string, d: number}} Hit part is one of PARTS */
+const PARTS = ["q·k", "scaled", "softmax", "v"];
 
 /** @param {Element} parent @param {any} one a head's chain; `row` is the token that looks */
 export function chainTable(parent, one) {
@@ -48,11 +49,11 @@ export function chainTable(parent, one) {
         cell(midAt + 2 * MID, y, wei[s], 1, MID, amount, 0, 4);
       });
     },
-    find: (x, y) => /** @returns {Hit | null} */ {
+    find: (x, y) => {
       const i = Math.floor((y - BAND) / ROW), mid = Math.floor((x - midAt) / MID), d = Math.floor((x - (x < midAt ? kAt : vAt)) / CELL);
       if (d >= 0 && d < hs && x >= vAt && y >= 22) return { i: Math.max(0, i), part: "v", d };
       if (i < 0 || i >= keys.length) return null;
-      if (mid >= 0 && mid < 3) return { i, part: /** @type {Hit["part"][]} */ (["q·k", "scaled", "softmax"])[mid], d: 0 };
+      if (mid >= 0 && mid < 3) return { i, part: PARTS[mid], d: 0 };
       return d >= 0 && d < hs && x < midAt ? { i, part: "k", d } : null;
     },
     light: (pen, { i, part: what, d }) => {
@@ -70,10 +71,10 @@ export function chainTable(parent, one) {
       if (what === "softmax") return `e^${n(raw[s] * scale)} / (${sum(heaviest.map((o) => `e^${n(raw[o] * scale)}`))}) = ${wei[s].toFixed(4)}; without the scale ${loose[s].toFixed(4)}`;
       return `out[${d}] = ${sum(heaviest.map((o) => `${wei[o].toFixed(3)} × ${n(v(o, d))}`))} = ${out[d].toFixed(3)}`;
     },
-    move: (/** @type {Hit | null} */ hit, dx, dy) => {
-      const order = /** @type {Hit["part"][]} */ (["q·k", "scaled", "softmax", "v"]), at = Math.max(0, order.indexOf(hit?.part ?? "q·k")), far = hit?.part === "v" ? hit.d + dx : 0;
+    move: (hit, dx, dy) => {
+      const at = Math.max(0, PARTS.indexOf(hit?.part ?? "")), far = hit?.part === "v" ? hit.d + dx : 0;
       const i = Math.max(0, Math.min(keys.length - 1, (hit?.i ?? 0) + dy));
-      return hit?.part === "v" && far >= 0 ? { i, part: "v", d: Math.min(hs - 1, far) } : { i, part: order[Math.max(0, Math.min(3, at + dx))], d: 0 };
+      return hit?.part === "v" && far >= 0 ? { i, part: "v", d: Math.min(hs - 1, far) } : { i, part: PARTS[Math.max(0, Math.min(3, at + dx))], d: 0 };
     },
     data: () => ({ layer: one.layer, head: one.head, step: one.step, position: t, scale, tokens: one.tokens, q: lists(q), k: lists(one.k), v: lists(one.v), products: lists(raw), wei: lists(wei), out: lists(out) }),
   }).made.style.setProperty("width", `${wide}px`);

@@ -77,32 +77,38 @@ export async function show(root, address, shell) {
         if (d !== undefined) pen.rect(GUTTER + d * cell, 0, cell, rows.length * tall, "", colour("bad"));
       },
       tell: ({ id, d }) => `${quoted(id)}, ${whole(all.counts[id])} times in the training text${d === undefined ? "" : `; dimension ${d}: ${V2()[id * C + d].toFixed(4)}`}`,
-      move: (hit, dx, dy) => ({ id: rows[Math.max(0, Math.min(rows.length - 1, (place.get(hit?.id) ?? 0) + dy))], d: Math.max(0, Math.min(C - 1, (hit?.d ?? 0) + dx)) }),
+      move: (hit, dx, dy) => ({ id: rows[Math.max(0, Math.min(rows.length - 1, (place.get(hit?.id ?? -1) ?? 0) + dy))], d: Math.max(0, Math.min(C - 1, (hit?.d ?? 0) + dx)) }),
       hover, pick, data: () => ({ step: vectors.step, table: table.table.name, tokens, counts: all.counts, vectors: lists(V2()) }),
     });
   }
 
   function drawMap() {
-    const now = () => moment() ?? { points: table.flat.points, kept: table.flat.kept };
+    const high = (/** @type {number} */ w) => Math.min(MAP, w + 130), now = () => moment() ?? { points: table.flat.points, kept: table.flat.kept };
     const every = [table.flat.points, ...table.through.map((/** @type {any} */ m) => m.points)].flat(), [x0, x1, y0, y1] = [0, 1].flatMap((c) => [Math.min(...every.map((p) => p[c])), Math.max(...every.map((p) => p[c]))]);
+    const told = () => {
+      const { flat } = table, m = moment(), axes = flat.explained.length ? `, axes hold ${percent(flat.explained[0] + flat.explained[1])} of the variance` : "";
+      return [`${flat.method === "pca" ? "PCA" : flat.method}${axes}`, `${percent(now().kept)} of the 5 nearest kept (chance ${percent(flat.chance)})`, m ? `${percent(m.same)} of the nearest are those of today` : ""].filter(Boolean);
+    };
     const spot = (/** @type {number} */ id, /** @type {number} */ w) => {
-      const scale = Math.min((w - 40) / (x1 - x0 || 1), (MAP - 90) / (y1 - y0 || 1)), [x, y] = now().points[id];
-      return [w / 2 + (x - (x0 + x1) / 2) * scale, MAP / 2 + 18 - (y - (y0 + y1) / 2) * scale];
+      const scale = Math.min((w - 40) / (x1 - x0 || 1), (high(w) - 130) / (y1 - y0 || 1)), [x, y] = now().points[id];
+      return [w / 2 + (x - (x0 + x1) / 2) * scale, high(w) / 2 + 16 - (y - (y0 + y1) / 2) * scale];
     };
     const tint = (/** @type {number} */ id) => kind(tokens[id])?.[1] || colour("accent");
     const label = (/** @type {any} */ pen, /** @type {number} */ id, /** @type {number} */ w, big = false) => { const [x, y] = spot(id, w); pen.dot(x, y, big ? 5 : 3, tint(id)); pen.text(tokens[id], x + 7, y, { size: big ? 15 : 12, bold: big }); };
     mapDrawn = picture((fill(map), map), {
-      name: `map-${run?.name}-${table.table.name}`, label: "Tokens as points of two dimensions", height: () => MAP,
+      name: `map-${run?.name}-${table.table.name}`, label: "Tokens as points of two dimensions", height: high,
       draw: (pen, w) => {
-        const { flat } = table, m = moment(), axes = flat.explained.length ? `, axes hold ${percent(flat.explained[0] + flat.explained[1])} of the variance` : "";
-        pen.text(`${flat.method === "pca" ? "PCA" : flat.method}${axes}`, 0, 10, { mono: false, fill: colour("muted") });
-        pen.text(`${percent(now().kept)} of the 5 nearest neighbours kept (chance ${percent(flat.chance)})${m ? `; ${percent(m.same)} of them are those of today` : ""}`, 0, 28, { mono: false, bold: true });
+        told().forEach((line, i) => pen.text(line, 0, 10 + 18 * i, { mono: false, bold: i > 0, fill: colour(i ? "ink" : "muted") }));
         /** @type {[number, number, number][]} */ const taken = [];
         for (const id of byCount) {
           const [x, y] = spot(id, w), wide = 8 * tokens[id].length + 8, free = taken.every(([a, b, c]) => Math.abs(y - b) > 11 || x > a + c || x + wide < a);
           if (free && taken.length < 200) { label(pen, id, w); taken.push([x, y, wide]); } else pen.dot(x, y, 2.5, tint(id));
         }
-        if (V < 200) KINDS.filter((k) => tokens.some((t) => kind(t) === k)).reduce((x, [name, fillWith]) => { pen.dot(x + 5, MAP - 10, 4, fillWith || colour("accent")); pen.text(name, x + 14, MAP - 10, { mono: false, size: 11, fill: colour("muted") }); return x + 30 + 6.2 * name.length; }, 0);
+        if (V < 200) KINDS.filter((k) => tokens.some((t) => kind(t) === k)).reduce(([x, y], [name, fillWith]) => {
+          const wide = 24 + 6.2 * name.length, [a, b] = x + wide > w ? [0, y + 16] : [x, y];
+          pen.dot(a + 5, b, 4, fillWith || colour("accent")); pen.text(name, a + 14, b, { mono: false, size: 11, fill: colour("muted") });
+          return [a + wide, b];
+        }, [0, high(w) - 26]);
       },
       find: (x, y, w) => {
         let best = -1, least = 400;

@@ -46,13 +46,16 @@ export async function show(root, address, shell) {
     place.append(made);
     for (const name of names.filter((one) => found.figures[one])) {
       found.figures[name].layout.height ??= 440;
-      divs[name] = await draw(made, found.figures[name], { name: `${run?.name}-${sub}-${name}`, label: found.figures[name].layout.title?.text?.replace(/<[^>]*>/g, " "), numbers: found.numbers });
+      divs[name] = await draw(made, found.figures[name], { name: `${run?.name}-${sub}-${name}`, numbers: found.numbers });
     }
     return divs;
   }
   const words = (/** @type {any} */ found) => h("details", { class: "more" }, h("summary", null, "All of it as text"), h("pre", null, found.text));
   const check = (/** @type {string} */ said) => h("p", { class: "check", data: { check: sub } }, said);
-  const table = (/** @type {string[]} */ head, /** @type {any[][]} */ rows) => h("div", { class: "scroll" }, h("table", null, h("thead", null, h("tr", null, head.map((name, i) => h("th", { scope: "col", class: i && "n" }, name)))), h("tbody", null, rows.map((row) => h("tr", null, row.map((cell, i) => h(i ? "td" : "th", { class: i ? "n" : "mono", scope: i ? null : "row" }, cell)))))));
+  const table = (/** @type {string[]} */ head, /** @type {any[][]} */ rows) => {
+    const number = head.map((_, i) => i > 0 && rows.every((row) => /^([-+−]?\d|–|$)/.test(`${row[i].textContent ?? row[i]}`)) && "n");
+    return h("div", { class: "scroll" }, h("table", null, h("thead", null, h("tr", null, head.map((name, i) => h("th", { scope: "col", class: number[i] }, name)))), h("tbody", null, rows.map((row) => h("tr", null, row.map((cell, i) => h(i ? "td" : "th", { class: i ? number[i] : "mono", scope: i ? null : "row" }, cell)))))));
+  };
 
   /** @type {Record<string, (found: any) => any>} */
   const shown = {
@@ -64,7 +67,7 @@ export async function show(root, address, shell) {
         check(`parts sum to ${d.total.toFixed(6)}, the model says ${d.logit.toFixed(6)}; the largest error over the whole vocabulary is ${d.error.toExponential(1)} (${d.norm})`),
         h("div", { class: "row" }, input("position", "After position", "the last"), input("token", "Logit of", "the likeliest"), input("against", "Less the logit of", "none"), input("patch", "Patch into another text of as many tokens"))));
       await pictures(found, ["parts", "patching", "depth"]);
-      place.append(table(["Place", "Mean rank of the true next", "Bits", "KL to the end"], found.numbers.readings.places.map((/** @type {string} */ name, /** @type {number} */ i) => [name, ...["rank", "surprisal", "divergence"].map((what) => { const v = found.numbers.readings[what][i]; return fixed(v.reduce((/** @type {number} */ a, /** @type {number} */ b) => a + b, 0) / v.length, 2); })])));
+      place.append(h("div", { class: "card stack" }, h("h2", null, "Means over the positions"), table(["Place", "Mean rank of the true next", "Bits", "KL to the end"], found.numbers.readings.places.map((/** @type {string} */ name, /** @type {number} */ i) => [name, ...["rank", "surprisal", "divergence"].map((what) => { const v = found.numbers.readings[what][i]; return fixed(v.reduce((/** @type {number} */ a, /** @type {number} */ b) => a + b, 0) / v.length, 2); })]))));
     },
     async step(found) {
       const n = found.numbers, stages = n.stages.filter((/** @type {any} */ s) => s.block === null || s.block === n.shown_block || s.name === "x = x + ffwd"), shades = ramp("signed");
