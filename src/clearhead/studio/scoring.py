@@ -20,43 +20,18 @@ KEPT = 4
 
 
 class Scoring:
-    """Scores texts; the counted bigrams that they are held against are kept."""
+    """The counted bigrams that texts are held against; the last few are kept."""
 
     def __init__(self) -> None:
         self._counted: OrderedDict[Hashable, LanguageModel | None] = OrderedDict()
 
-    def score(self, run: "Run", text: str) -> dict[str, Any]:
-        """Bits of every token of a text, beside the counted bigram's, and what the model held likeliest there.
-
-        Each token is seen as the run sees it when it draws there. The bits of a first token are null where nothing
-        stands before it, all of the bigram's where the run's own text is gone or its vocabulary too large for a table.
-        """
-        import numpy as np
-
-        from clearhead.generation.scoring import score_windows
-        from clearhead.inspection.baselines import stream_losses
-
-        ids, hidden = _encode(run, text)
-        name = run.tokenizer.token_text
-        tokens: list[dict[str, Any]] = [{"text": name(ids[0]), "bits": None, "bigram_bits": None, "top": []}]
-        for position, said in score_windows(run.model, ids):
-            shares, likeliest = said.exp().topk(min(TOP, said.shape[1]))
-            for row, token in enumerate(ids[position : position + len(said)]):
-                top = [[name(i), p] for i, p in zip(likeliest[row].tolist(), shares[row].tolist(), strict=True)]
-                tokens.append({"text": name(token), "bits": -float(said[row, token]) / math.log(2), "top": top})
-        counted = self._bigram(run)
-        nats = [None] * (len(ids) - 1) if counted is None else stream_losses(counted, np.asarray(ids)).tolist()
-        for token, loss in zip(tokens[1:], nats, strict=True):
-            token["bigram_bits"] = None if loss is None else loss / math.log(2)
-        return {"tokens": tokens[hidden:], "step": run.step}
-
-    def _bigram(self, run: "Run") -> "LanguageModel | None":
-        """The bigram of the ladder on the run's text."""
+    def bigram(self, run: "Run") -> "LanguageModel | None":
+        """The bigram of the ladder on a run's text; None where that is gone, or has too many tokens for a table."""
         import torch
 
         from clearhead.evaluation.ladder import LARGEST_TABLE, fit_bigram
 
-        key = (run.path, run.directory.manifest_file.stat().st_ino)
+        key = (run.path, run.directory.corpus_file.stat().st_mtime_ns)
         if key not in self._counted:
             try:
                 with torch.random.fork_rng(devices=[]):  # a fresh table draws numbers before it is set
@@ -67,6 +42,31 @@ class Scoring:
             while len(self._counted) > KEPT:
                 self._counted.popitem(last=False)
         return self._counted[key]
+
+
+def score(run: "Run", text: str, counted: "LanguageModel | None") -> dict[str, Any]:
+    """Bits of every token of a text, beside the counted bigram's, and what the model held likeliest there.
+
+    Each token is seen as the run sees it when it draws there. The bits of a first token are null where nothing stands
+    before it, all of the bigram's where there is none.
+    """
+    import numpy as np
+
+    from clearhead.generation.scoring import score_windows
+    from clearhead.inspection.baselines import stream_losses
+
+    ids, hidden = _encode(run, text)
+    name = run.tokenizer.token_text
+    tokens: list[dict[str, Any]] = [{"text": name(ids[0]), "bits": None, "bigram_bits": None, "top": []}]
+    for position, said in score_windows(run.model, ids):
+        shares, likeliest = said.exp().topk(min(TOP, said.shape[1]))
+        for row, token in enumerate(ids[position : position + len(said)]):
+            top = [[name(i), p] for i, p in zip(likeliest[row].tolist(), shares[row].tolist(), strict=True)]
+            tokens.append({"text": name(token), "bits": -float(said[row, token]) / math.log(2), "top": top})
+    nats = [None] * (len(ids) - 1) if counted is None else stream_losses(counted, np.asarray(ids)).tolist()
+    for token, loss in zip(tokens[1:], nats, strict=True):
+        token["bigram_bits"] = None if loss is None else loss / math.log(2)
+    return {"tokens": tokens[hidden:], "step": run.step}
 
 
 def logits(run: "Run", text: str) -> dict[str, Any]:

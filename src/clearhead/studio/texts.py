@@ -1,4 +1,4 @@
-"""The texts at hand: named ones, those that were dropped or pasted onto the page, those that were named by their path."""
+"""The texts at hand: named ones, those that were dropped or pasted onto the page, those that lie on this machine."""
 
 import base64
 import binascii
