@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from clearhead.config import RunConfig
     from clearhead.data.tokens import TokenDataset
+    from clearhead.inspection.gains import Gains
     from clearhead.inspection.trace import Trace
     from clearhead.models.base import LanguageModel
     from clearhead.models.mixture import MixtureLanguageModel
@@ -203,6 +204,13 @@ class Inspectable:
 
         about = {"mixture": self._mixed(), "run": self.directory.name, "runtime": self.runtime.exact}
         return Shown(loss(self.model, self.tokenizer, self.data, text, **about, **settings))
+
+    def gains(self, targets: int = 600) -> "Gains":
+        """What every rung of the ladder, and the model after 1, 2, 4, ... tokens, pays for each token where the
+        validation text begins."""
+        from clearhead.inspection.gains import gains
+
+        return gains(self.model, self.tokenizer, self.data, self._mixed(), targets)
 
     def _mixed(self) -> "MixtureLanguageModel | None":
         """The run's mixture, or the one that its GPT makes; None for other models, and without a dev split."""

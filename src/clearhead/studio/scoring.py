@@ -54,37 +54,41 @@ def score(run: "Run", text: str, counted: "LanguageModel | None") -> dict[str, A
 
     from clearhead.generation.scoring import score_windows
     from clearhead.inspection.baselines import stream_losses
+    from clearhead.serving.writing import Vocabulary
 
     ids, hidden = _encode(run, text)
-    name = run.tokenizer.token_text
-    tokens: list[dict[str, Any]] = [{"text": name(ids[0]), "bits": None, "bigram_bits": None, "top": []}]
+    names = Vocabulary(run.tokenizer).names
+    tokens: list[dict[str, Any]] = [{"text": names[ids[0]], "bits": None, "bigram_bits": None, "top": []}]
     for position, said in score_windows(run.model, ids):
         shares, likeliest = said.exp().topk(min(TOP, said.shape[1]))
         for row, token in enumerate(ids[position : position + len(said)]):
-            top = [[name(i), p] for i, p in zip(likeliest[row].tolist(), shares[row].tolist(), strict=True)]
-            tokens.append({"text": name(token), "bits": -float(said[row, token]) / math.log(2), "top": top})
+            top = [[names[i], p] for i, p in zip(likeliest[row].tolist(), shares[row].tolist(), strict=True)]
+            tokens.append({"text": names[token], "bits": -float(said[row, token]) / math.log(2), "top": top})
     nats = [None] * (len(ids) - 1) if counted is None else stream_losses(counted, np.asarray(ids)).tolist()
     for token, loss in zip(tokens[1:], nats, strict=True):
         token["bigram_bits"] = None if loss is None else loss / math.log(2)
     return {"tokens": tokens[hidden:], "step": run.step}
 
 
-def logits(run: "Run", text: str) -> dict[str, Any]:
+def logits(run: "Run", text: str, seed: int | None = None) -> dict[str, Any]:
     """The logits of the token after a text, over the whole vocabulary; null for one that is never written.
 
     Without a text those with which `generate` begins. Pieces that the model has never seen are left out, as there.
+    `u` is the number in [0, 1) that decides the first token which `generate` draws with the seed; null without one.
     """
+    from clearhead.generation.sampling import chances
     from clearhead.generation.text import encode_prompt, forbidden_tokens
     from clearhead.inspection.next import logits_after
+    from clearhead.serving.writing import Vocabulary
 
     prompt = encode_prompt(run.tokenizer, text)
     values = logits_after(run.model, prompt.ids)[0].tolist()
     for token in forbidden_tokens(run.tokenizer):
         values[token] = None
-    names = [run.tokenizer.token_text(token) for token in range(run.tokenizer.vocab_size)]
     return {
-        "tokens": names,
+        "tokens": Vocabulary(run.tokenizer).names,
         "logits": values,
+        "u": None if seed is None else chances(seed, 0).random(),
         "context": len(prompt.ids),
         "dropped": prompt.dropped,
         "step": run.step,

@@ -1,0 +1,102 @@
+/** The shapes that the server sends and the views share; read by tsc alone, never by a browser. */
+
+export interface Run {
+  name: string;
+  model: string;
+  corpus: string | null;
+  state: "starting" | "training" | "paused" | "stopped" | "done" | "patience" | "failed";
+  problem: string | null;
+  step: number;
+  max_iters: number | null;
+  val: number | null;
+  bits: number | null;
+  parameters: number | null;
+  bytes: number | null;
+  created: number | null;
+  seconds: number | null;
+  rate: number | null;
+  left: number | null;
+  memory: number | null;
+  steps: number[];
+  tokenizer: string | null;
+  preset: string | null;
+  layers: number | null;
+  heads: number | null;
+  block_size: number | null;
+}
+
+export interface Text {
+  id: string;
+  name: string;
+  characters: number | null;
+  bytes: number | null;
+  kind: "named" | "uploaded" | "path";
+  problem: string | null;
+}
+
+export interface State {
+  version: string;
+  out: string;
+  texts: Text[];
+  defaults: { time: number; [name: string]: any };
+  presets: string[];
+  models: string[];
+}
+
+export interface Evaluation { step: number; train: number; val: number | null; dev: number | null; best: boolean; seconds: number }
+export interface Certificate { step: number; gap: number; leak: number; misfit: number; floor: number; difference: number }
+
+export interface Curves {
+  steps: number[];
+  loss: (number | null)[];
+  lr: (number | null)[];
+  grad_norm: (number | null)[];
+  seconds: (number | null)[];
+  tokens_per_step: number;
+  characters_per_token: number;
+  evaluations: Evaluation[];
+  certificates: Certificate[];
+  samples: { step: number; text: string }[];
+  rungs: { [name: string]: number };
+  notices: { step: number; message: string }[];
+  cursor: number;
+}
+
+export interface Scored { text: string; bits: number | null; bigram_bits: number | null; top: [string, number][] }
+
+/** A plotly figure as Python made it. */
+export interface Figure { data: any[]; layout: any }
+
+export interface Address { run: string | null; view: string; params: URLSearchParams }
+
+/** What changes in the address; a parameter that is null or "" goes. */
+export type Changes = { run?: string | null; view?: string; [parameter: string]: any };
+
+export interface Shell {
+  state: State;
+  runs: Run[];
+  api: typeof import("./lib/api.js");
+  /** Another address. quiet: it is only noted, the view stays as it is. fresh: parameters that are not named go. */
+  go(changes: Changes, how?: { quiet?: boolean; fresh?: boolean }): void;
+  /** The link to an address. */
+  link(changes: Changes): string;
+  /** The run of this name, or of the address. */
+  run(name?: string | null): Run | undefined;
+  /** Curves of this run from `cursor` on reach the view's `update("curves", ...)`. */
+  subscribe(run: string | null, cursor?: number): void;
+  /** Read the runs and texts again. */
+  refresh(): Promise<void>;
+}
+
+export interface Shown { update?(kind: "runs" | "curves", data: any): void; close?(): void }
+
+export interface View {
+  name: string;
+  title: string;
+  about: string[];
+  docs: string;
+}
+
+declare global {
+  interface Window { Plotly: any }
+}
