@@ -117,11 +117,11 @@ function pick() {
 
 /** @param {Run[]} runs */
 function know(runs) {
-  shell.runs = runs;
+  shell.runs = runs.sort((a, b) => (b.created ?? Infinity) - (a.created ?? Infinity) || 0);
   if (!address) return;
   address.run ??= runs[0]?.name ?? null;
   pick();
-  shown.update?.("runs", runs);
+  shown.update?.("runs", shell.runs);
 }
 
 /** One EventSource per tab; after a silence it goes on where it was. */
@@ -148,8 +148,8 @@ function listen() {
 function paint(theme) {
   const dark = theme ? theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
   root.dataset.theme = dark ? "dark" : "light";
-  fill(one("theme"), dark ? "Light" : "Dark");
-  one("theme").setAttribute("aria-label", `Change to ${dark ? "light" : "dark"} colours`);
+  fill(one("theme"), "◐");
+  for (const name of ["title", "aria-label"]) one("theme").setAttribute(name, `Change to ${dark ? "light" : "dark"} colours`);
   dispatchEvent(new Event("themechange"));
 }
 

@@ -22,8 +22,9 @@ export function grown(old, more) {
 /** Bits per character of a loss in nats per token. @param {Curves} curves @param {number | null | undefined} nats */
 export const bits = (curves, nats) => (nats == null ? null : nats / Math.LN2 / (curves.characters_per_token || 1));
 
-/** A running mean that forgets: what a noisy curve comes to. @param {(number | null)[]} values */
-export function smooth(values, keep = 0.95) {
+/** A running mean that forgets, over a fortieth of the curve: what its noise is about. @param {(number | null)[]} values */
+export function smooth(values) {
+  const keep = Math.max(0, 1 - 40 / values.length);
   let mean = 0, weight = 0;
   return values.map((v) => {
     if (v == null) return null;

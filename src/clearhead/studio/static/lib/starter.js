@@ -83,9 +83,22 @@ export function starter(shell) {
       const found = await api.get(api.path("texts", id, "look"));
       if (chosen.text !== id) return;
       fill(looked, h("p", null, `${whole(found.characters)} characters, ${whole(found.vocab_size)} different${found.tokenizer === "char" ? "" : ` ${found.tokenizer}s`}`),
-        h("pre", { class: "begins", tabindex: 0, "aria-label": "Where the text begins" }, found.begins));
+        h("pre", { class: "begins", tabindex: 0, "aria-label": "Where the text begins" }, found.begins),
+        shell.state.texts.some((text) => text.id === id && text.kind === "uploaded") && h("button", { type: "button", class: "quiet", onclick: () => forget(id) }, "Forget this text"));
       start.disabled = false;
     } catch (error) { if (chosen.text === id) fill(looked, problem(error)); }
+  }
+
+  /** @param {string} id */
+  async function forget(id) {
+    try {
+      await api.post(api.path("texts", id, "delete"));
+      shell.state.texts = shell.state.texts.filter((text) => text.id !== id);
+      chosen.text = "";
+      start.disabled = true;
+      fill(looked);
+      list();
+    } catch (error) { fill(told, problem(error)); }
   }
 
   function list() {

@@ -66,7 +66,7 @@ export async function show(root, address, shell) {
     const fact = (/** @type {string} */ term, /** @type {string} */ value, unit = "", key = "") => h("div", { data: key ? { fact: key } : {} }, h("dt", null, term), h("dd", null, value, unit && h("small", { class: "muted" }, ` ${unit}`)));
     fill(facts, fact("Bits per character", fixed(last ? bits(curves, last.val ?? last.train) : run.bits), "", "bits"),
       fact("Nats per token", fixed(last ? last.val ?? last.train : run.val), "", "nats"), fact("Step", whole(run.step), run.max_iters ? `of ${whole(run.max_iters)}` : "", "step"),
-      fact("Speed", short(run.rate), "chars / s", "rate"), live ? fact("Time left", duration(run.left), "", "left") : fact("Time", duration(run.seconds), "", "seconds"),
+      run.rate != null && fact("Speed", short(run.rate), "chars / s", "rate"), live ? fact("Time left", duration(run.left), "", "left") : fact("Time", duration(run.seconds), "", "seconds"),
       live ? fact("Memory", bytes(run.memory), "", "memory") : fact("Parameters", short(run.parameters), "", "parameters"));
     const key = `${run.state}`;
     if (buttons.dataset.key !== key) {
@@ -80,10 +80,11 @@ export async function show(root, address, shell) {
 
   const paint = coalesce(async () => {
     head();
+    const run = shell.run(name);
     const rungs = Object.entries(curves.rungs).map(([rung, nats]) => ({ rung, y: bits(curves, nats) ?? 0 }));
     await main.paint(lines(curves, by, "", SERIES[0]), {
-      xaxis: { title: { text: AXES[by] }, rangemode: "tozero" }, yaxis: { title: { text: "bits per character" } },
-      shapes: rungs.map(({ y }) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: y, y1: y, line: { color: colour("line"), width: 1, dash: "dot" } })),
+      xaxis: { title: { text: AXES[by] }, ...(by === "steps" && run?.state === "training" && run.max_iters ? { range: [0, run.max_iters] } : { rangemode: "tozero" }) },
+      yaxis: { title: { text: "bits per character" } }, shapes: rungs.map(({ y }) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: y, y1: y, line: { color: colour("line"), width: 1, dash: "dot" } })),
       annotations: rungs.map(({ rung, y }) => ({ text: `${rung} ${y.toFixed(3)}`, xref: "paper", x: 1, y, xanchor: "right", yanchor: "bottom", showarrow: false, font: { size: 12, color: colour("muted") } })) });
     section.dataset.points = `${curves.steps.length}`;
   }, 100);
@@ -120,13 +121,22 @@ export async function show(root, address, shell) {
     slower(null);
   }
 
-  head();
-  try { take(await api.get(api.path("runs", name, "curves"), { points: 4000 })); } catch (error) {
-    if (shell.run(name)?.state !== "starting") throw error;
+  let begun = false;
+  /** The curves so far, and then what is new: as soon as there is a run. */
+  async function begin() {
+    if (begun || shell.run(name)?.state === "starting") return;
+    begun = true;
+    take(await api.get(api.path("runs", name, "curves"), { points: 4000 }));
+    shell.subscribe(name, curves.cursor);
   }
-  shell.subscribe(name, curves.cursor);
+
+  head();
+  await begin();
   return {
-    update: (/** @type {string} */ kind, /** @type {any} */ data) => (kind === "curves" ? take(data) : head()),
+    update(/** @type {string} */ kind, /** @type {any} */ data) {
+      if (kind === "curves") take(data);
+      else { head(); begin().catch((error) => fill(told, problem(error))); }
+    },
     close: () => [main, rate, lr, norm, gap].forEach((one) => one.close()),
   };
 }
