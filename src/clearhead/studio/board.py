@@ -33,6 +33,8 @@ class Entry:
     created: int
     config: RunConfig | None = None
     corpus: str = ""
+    texts: tuple[str, ...] = ()
+    """Where it lies."""
     broken: str | None = None
     read_at: int = -1
     """When the configuration that was read was written, in nanoseconds."""
@@ -90,6 +92,11 @@ class Board:
         if name not in self._entries:
             raise ApiError(409, f"{name} has no run yet; wait until its text is read", param="run", code="not_ready")
         return self._entries[name].run
+
+    def texts(self) -> dict[str, tuple[str, ...]]:
+        """Where the text of each run lies, by the run's name."""
+        self.rows(now=True)
+        return {name: entry.texts for name, entry in self._entries.items()}
 
     def _entry(self, run: RunDirectory) -> Entry:
         written = run.manifest_file.stat()
@@ -170,7 +177,8 @@ def _describe(entry: Entry) -> None:
     """Read what a run is; of a broken one what is wrong with it."""
     try:
         entry.config, entry.broken = entry.run.read_config(), None
-        entry.corpus = str(entry.run.read_corpus()["name"])
+        record = entry.run.read_corpus()
+        entry.corpus, entry.texts = record["name"], tuple(record["paths"])
     except ClearheadError as error:
         entry.config, entry.broken = None, f"broken: {error}"
 
