@@ -10,7 +10,7 @@ from starlette.routing import Route
 from clearhead.studio.looks import figure_json, look, read_settings
 from clearhead.studio.models import fingerprint
 from clearhead.studio.replies import JSON, PACKED, query, read, reply, to_json
-from clearhead.studio.scoring import logits
+from clearhead.studio.scoring import logits, score
 from clearhead.studio.studio import studio_of
 
 if TYPE_CHECKING:
@@ -77,12 +77,14 @@ async def ladder(http: Request) -> Response:
     return Response(await studio.remembered(("ladder", run.path, fingerprint(run)), make), media_type=JSON)
 
 
-async def score(http: Request) -> Response:
+async def scores(http: Request) -> Response:
     """What every token of a text costs."""
     asked = await read(http, {"text": str}, {"step": int})
     studio = studio_of(http)
     run = studio.board.run(http.path_params["run"])
-    return reply(await studio.work(lambda: studio.scoring.score(studio.models.load(run, asked["step"]), asked["text"])))
+    loaded = await studio.answer(studio.models.load, run, asked["step"])
+    counted = await studio.work(studio.scoring.bigram, loaded)
+    return reply(await studio.answer(score, loaded, asked["text"], counted))
 
 
 async def next_logits(http: Request) -> Response:
@@ -90,8 +92,8 @@ async def next_logits(http: Request) -> Response:
     asked = await read(http, {}, {"text": str, "step": int, "seed": int})
     studio = studio_of(http)
     run = studio.board.run(http.path_params["run"])
-    text, seed = asked["text"] or "", asked["seed"]
-    return reply(await studio.work(lambda: logits(studio.models.load(run, asked["step"]), text, seed)))
+    loaded = await studio.answer(studio.models.load, run, asked["step"])
+    return reply(await studio.answer(logits, loaded, asked["text"] or "", asked["seed"]))
 
 
 async def what_was_gained(http: Request) -> Response:
@@ -110,6 +112,6 @@ ROUTES = [
     Route("/api/runs/{run}/ladder", ladder),
     Route("/api/runs/{run}/gains", what_was_gained),
     Route("/api/runs/{run}/look/{view}", view),
-    Route("/api/runs/{run}/score", score, methods=["POST"]),
+    Route("/api/runs/{run}/score", scores, methods=["POST"]),
     Route("/api/runs/{run}/logits", next_logits, methods=["POST"]),
 ]
