@@ -175,7 +175,7 @@ def test_a_body_must_be_json_and_small(atelier: Client) -> None:
 
 
 def test_it_listens_on_this_machine_alone(atelier: Client) -> None:
-    addresses = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
+    addresses = {str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
     for address in addresses - {"127.0.0.1", "127.0.1.1"}:
         with pytest.raises(OSError):
             socket.create_connection((address, atelier.port), timeout=2).close()
