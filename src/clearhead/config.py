@@ -456,6 +456,8 @@ class ServeConfig:
     """Further names under which programs may reach this server."""
     slots: int = 32
     """Texts of one run that are written at the same time."""
+    weights: Weights = "float32"
+    """int8 or bfloat16 write faster, from rounded weights; `clearhead generate --weights` tells what that costs."""
     max_queue: int = 256
     """Texts that may wait for a slot."""
     max_queue_tokens: int = 1 << 18

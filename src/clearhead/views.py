@@ -241,11 +241,12 @@ class Inspectable:
         """
         from clearhead.inspection.backward import Memory
         from clearhead.inspection.step import step
-        from clearhead.runs.checkpoint import final_checkpoint
+        from clearhead.runs.checkpoint import final_checkpoint, load_checkpoint
 
         memory = None
         if settings.get("backward"):
-            checkpoint = final_checkpoint(self.directory)
+            kept = self.step in self.directory.steps()
+            checkpoint = load_checkpoint(self.directory, self.step) if kept else final_checkpoint(self.directory)
             memory = Memory(checkpoint.step, checkpoint.optimizer)
         data = self.data if text is None else None
         about = {"data": data, "train": self.config.train, "memory": memory, "run": self.directory.name}

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import example, given
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from clearhead.config import SamplingConfig
 from clearhead.errors import ConfigError
-from clearhead.generation.sampling import draw, nucleus, probabilities, uniforms
+from clearhead.generation.sampling import chances, draw, nucleus, probabilities
 
 LOGITS = torch.tensor([[2.0, 0.5, -1.0, 1.0, 0.0], [0.0, 0.0, 3.0, -2.0, 1.0]])
 
@@ -122,14 +123,14 @@ def test_weights_that_diverged_are_named():
             draw(probabilities(logits), torch.tensor([0.5]))
 
 
-def test_uniforms_are_a_function_of_seed_row_and_step():
-    numbers = uniforms(7, [0, 1, 2, 3], 5)
-    assert uniforms(7, [3, 1], 5).tolist() == [numbers[3], numbers[1]]
-    assert uniforms(7, [2], 5).tolist() == [numbers[2]]
-    assert len({*numbers.tolist(), *uniforms(8, range(4), 5).tolist(), *uniforms(7, range(4), 6).tolist()}) == 12
-    spread = torch.cat([uniforms(1, range(50), step) for step in range(200)])
-    assert float(spread.mean()) == pytest.approx(0.5, abs=0.01)
-    assert float(spread.var()) == pytest.approx(1 / 12, abs=0.002)
+def test_chances_are_a_function_of_seed_and_row():
+    numbers = [chances(7, row).random(3).tolist() for row in range(4)]
+    again = chances(7, 2)
+    assert [again.random() for _ in range(3)] == numbers[2]
+    assert len({number for row in [*numbers, chances(8, 0).random(4).tolist()] for number in row}) == 16
+    spread = np.concatenate([chances(1, row).random(200) for row in range(50)])
+    assert spread.mean() == pytest.approx(0.5, abs=0.01)
+    assert spread.var() == pytest.approx(1 / 12, abs=0.002)
 
 
 @pytest.mark.parametrize("settings", [{}, {"temperature": 0.6}, {"top_k": 3}, {"top_p": 0.8}])
@@ -137,7 +138,7 @@ def test_samples_follow_the_softmax(settings):
     """Pearson's chi-square at the one-in-a-thousand level, fixed seed."""
     probs = probabilities(LOGITS[:1], **settings)[0]
     n = 4_000
-    u = torch.cat([uniforms(11, range(n // 40), step) for step in range(40)])
+    u = torch.from_numpy(np.concatenate([chances(11, row).random(40) for row in range(n // 40)]))
     counts = torch.bincount(draw(probs.expand(n, -1), u), minlength=len(probs))
     likely = probs > 0
     chi = float(((counts - n * probs)[likely] ** 2 / (n * probs)[likely]).sum())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import clearhead
 from clearhead.config import ServeConfig
 from clearhead.errors import ConfigError
 from clearhead.runs.directory import RunDirectory
@@ -72,6 +73,19 @@ def test_a_run_that_never_fits_and_two_of_one_name_are_refused_at_the_start(runs
     shutil.copytree(runs[0].path, tmp_path / "poem")
     with pytest.raises(ConfigError, match="two runs are called poem"):
         shelf_for([runs[0], RunDirectory(tmp_path / "poem")], monkeypatch, 1 << 30)
+
+
+def test_rounded_weights_where_there_are_matrices(runs):
+    async def use() -> None:
+        shelf = Shelf(runs, ServeConfig(slots=2, weights="int8"))
+        gpt, counts = await shelf.take("poem"), await shelf.take("verse")
+        prompt = {"prompt": "The", "max_new_tokens": 8, "temperature": 0, "logprobs": 0}
+        served, own = (run.draw(**prompt) for run in (gpt.run, clearhead.load(runs[0].path).with_weights("int8")))
+        assert served == own
+        assert served != clearhead.load(runs[0].path).draw(**prompt)
+        assert counts.run.draw("The", max_new_tokens=3)
+
+    asyncio.run(use())
 
 
 @pytest.mark.filterwarnings("ignore::clearhead.errors.DamageWarning")

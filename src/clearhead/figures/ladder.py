@@ -1,6 +1,7 @@
 """The ladder as a picture: a bar for each rung, the weakest above."""
 
 from html import escape
+from itertools import pairwise
 
 import plotly.graph_objects as go
 
@@ -13,7 +14,7 @@ COUNTED = ("uniform", "unigram", "bigram", "ngram")
 def ladder_figure(ladder: Ladder) -> go.Figure:
     """Bits per character by rung, and what each gains over the one above it."""
     rungs = list(ladder.rungs)
-    gains = [None, *(above.bits_per_char - rung.bits_per_char for above, rung in zip(rungs, rungs[1:], strict=False))]
+    gains = [None, *(above.bits_per_char - rung.bits_per_char for above, rung in pairwise(rungs))]
     bars = go.Bar(
         orientation="h",
         y=[_name(rung) for rung in rungs],
@@ -25,7 +26,8 @@ def ladder_figure(ladder: Ladder) -> go.Figure:
             [f"{rung.nats_per_token:.4f}", "" if gain is None else f"<br>{gain:+.4f} bits over the rung above"]
             for rung, gain in zip(rungs, gains, strict=True)
         ],
-        hovertemplate="%{y}: %{x:.4f} bits per character, %{customdata[0]} nats per token%{customdata[1]}<extra></extra>",
+        hovertemplate="%{y}: %{x:.4f} bits per character, %{customdata[0]} nats per token%{customdata[1]}"
+        "<extra></extra>",
     )
     where = f"{ladder.val_characters:,} validation characters" if ladder.split == "val" else "training text"
     return figure(

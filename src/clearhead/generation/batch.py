@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from clearhead.config import SamplingConfig
 from clearhead.errors import ConfigError
-from clearhead.generation.sampling import draw, likeliest, penalise, probabilities, uniforms
+from clearhead.generation.sampling import chances, draw, likeliest, penalise, probabilities
 from clearhead.models.base import LanguageModel, evaluating
 from clearhead.models.decoding import decoder_of
 
@@ -58,19 +59,16 @@ class _Row:
     ids: list[int]
     """All that is known; the last token is not in the cache yet."""
     sampling: SamplingConfig
-    number: int
-    """Among the samples of its seed."""
+    chances: np.random.Generator
+    """What it is drawn with."""
     seen: Tensor | None
     """(V,) bool: what the text holds, where the penalty asks."""
     start: int = 0
     """Where the window begins that the cache holds."""
-    steps: int = 0
-    """Tokens drawn."""
 
     def take(self, token: int) -> None:
         """Grow by a token."""
         self.ids.append(token)
-        self.steps += 1
         if self.seen is not None:
             self.seen[token] = True
 
@@ -118,7 +116,7 @@ class Batch:
             seen[list(ids)] = True
         if self.model.block_size is None:
             ids = ids[-max(1, self.model.context) :]  # a count model looks no further back
-        new = _Row(self._unused.pop(), list(ids), sampling, row, seen)
+        new = _Row(self._unused.pop(), list(ids), sampling, chances(sampling.seed, row), seen)
         twin = next((i for i, other in enumerate(self._rows) if other.ids == new.ids), None)
         self._rows.append(new)
         if not self.use_cache:
@@ -148,7 +146,7 @@ class Batch:
             return []
         logits = self._logits()
         tokens = self._draw(logits).tolist()
-        told = [_told(row, token, logits[i]) for i, (row, token) in enumerate(zip(self._rows, tokens, strict=True))]
+        told = [_told(row, token, logits, i) for i, (row, token) in enumerate(zip(self._rows, tokens, strict=True))]
         for row, token in zip(self._rows, tokens, strict=True):
             row.take(token)
         return told
@@ -189,15 +187,17 @@ class Batch:
     def _draw(self, logits: Tensor) -> Tensor:
         """The next tokens (n,), from logits (n, V) that stay as they are."""
         logits = logits.clone()
-        logits[:, self.forbidden] = float("-inf")
+        if self.forbidden:
+            logits[:, self.forbidden] = float("-inf")
         groups: dict[tuple[float, int | None, float | None, float | None], list[int]] = {}
         for i, row in enumerate(self._rows):
-            _adjust(logits[i], row)
             asked = row.sampling
+            if row.seen is not None or asked.logit_bias:
+                _adjust(logits[i], row)
             groups.setdefault((asked.temperature, asked.top_k, asked.top_p, asked.min_p), []).append(i)
         if all(settings[0] == 0 for settings in groups):
             return likeliest(logits)
-        u = _random(self._rows)
+        u = torch.tensor([row.chances.random() for row in self._rows], dtype=torch.float64)
         if len(groups) == 1:
             return draw(probabilities(logits, *next(iter(groups))), u)
         tokens = torch.empty(len(self._rows), dtype=torch.long)
@@ -206,12 +206,12 @@ class Batch:
         return tokens
 
 
-def _told(row: _Row, token: int, logits: Tensor) -> Drawn:
-    """What a row's step is reported as, from logits (V,)."""
+def _told(row: _Row, token: int, logits: Tensor, i: int) -> Drawn:
+    """What a row's step is reported as, from row i of logits (n, V)."""
     count = row.sampling.logprobs
     if count is None:
         return Drawn(row.slot, token)
-    logprobs = logits.double().log_softmax(-1)
+    logprobs = logits[i].double().log_softmax(-1)
     top = logprobs.topk(min(count, len(logprobs)))
     likeliest = tuple(zip(top.indices.tolist(), top.values.tolist(), strict=True))
     return Drawn(row.slot, token, float(logprobs[token]), likeliest)
@@ -223,14 +223,6 @@ def _adjust(logits: Tensor, row: _Row) -> None:
         logits.copy_(penalise(logits, row.seen, row.sampling.repetition_penalty))
     for token, bias in row.sampling.logit_bias:
         logits[token] += bias
-
-
-def _random(rows: Sequence[_Row]) -> Tensor:
-    """One number (n,) in [0, 1) for each row; rows of the same seed and step are drawn in one go."""
-    first = rows[0]
-    if all(row.steps == first.steps and row.sampling.seed == first.sampling.seed for row in rows):
-        return uniforms(first.sampling.seed, [row.number for row in rows], first.steps)
-    return torch.cat([uniforms(row.sampling.seed, [row.number], row.steps) for row in rows])
 
 
 def logits_after(model: LanguageModel, ids: Sequence[int]) -> Tensor:

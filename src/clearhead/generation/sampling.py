@@ -1,7 +1,6 @@
 """From the last logits to the next token: pure functions over (B, V), B rows and V vocabulary."""
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -105,14 +104,12 @@ def _not_finite() -> ConfigError:
     return ConfigError("the model's logits are not finite, no token can be drawn; use an earlier checkpoint")
 
 
-def uniforms(seed: int, rows: Sequence[int], step: int) -> Tensor:
-    """One number in [0, 1) per row (B,) float64, a pure function of (seed, row, step).
+def chances(seed: int, row: int) -> np.random.Generator:
+    """The numbers in [0, 1) that a row is drawn with, one a step: a pure function of (seed, row).
 
-    Philox (Salmon et al. 2011) counts: row r takes the r-th number of the step's own stretch of the stream.
+    Philox (Salmon et al. 2011) counts: every row has its own stretch of the seed's stream.
 
-    >>> bool(uniforms(1, [5], 3) == uniforms(1, [2, 5, 7], 3)[1])
+    >>> chances(1, 5).random() == chances(1, 5).random() != chances(1, 6).random()
     True
     """
-    bits = np.random.Philox(key=stream_seed(seed, "generate"), counter=[0, 0, step, 0])
-    numbers = np.random.Generator(bits).random(max(rows, default=0) + 1)
-    return torch.from_numpy(numbers[list(rows)])
+    return np.random.Generator(np.random.Philox(key=stream_seed(seed, "generate"), counter=[0, 0, row, 0]))

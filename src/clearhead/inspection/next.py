@@ -14,7 +14,7 @@ from clearhead.errors import ConfigError, TokenizerError
 from clearhead.evaluation.table import aligned
 from clearhead.generation.batch import logits_after
 from clearhead.generation.generate import stream_ids
-from clearhead.generation.sampling import draw, probabilities, uniforms
+from clearhead.generation.sampling import chances, draw, probabilities
 from clearhead.generation.text import Prompt, encode_prompt, forbidden_tokens
 from clearhead.inspection.tables import labels
 from clearhead.inspection.trace import DisagreementError
@@ -162,7 +162,7 @@ def next_token(
     idx, forbidden = torch.tensor([encoded.ids]), forbidden_tokens(tokenizer)
     logits = logits_after(model, encoded.ids).clone()
     logits[:, forbidden] = float("-inf")
-    u = uniforms(seed, [row], 0)
+    u = torch.tensor([chances(seed, row).random()], dtype=torch.float64)
     final = probabilities(logits, temperature, top_k, top_p)
     drawn = int(draw(final, u))
     if drawn != int(next(stream_ids(model, idx, sampling, rows=[row], forbidden=forbidden))):

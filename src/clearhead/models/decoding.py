@@ -38,7 +38,7 @@ def decoder_of(model: LanguageModel, cache: Cache) -> Decode:
 
 def _gpt_decoder(model: GPTLanguageModel, cache: KVCache) -> Decode:
     compiled = _compiled(model)
-    return GPTDecoder(model, cache) if compiled is None else CompiledDecoder(model, cache, compiled.step)
+    return GPTDecoder(model, cache) if compiled is None else CompiledDecoder(model, cache, compiled)
 
 
 def _compiled(model: GPTLanguageModel) -> CDLL | None:

@@ -54,13 +54,14 @@ class _Model(ctypes.Structure):
 class CompiledDecoder:
     """`Decode` by the compiled step, for a GPT in float32 that `gpt_decoding.understands` accepts."""
 
-    def __init__(self, model: GPTLanguageModel, cache: KVCache, step: Any) -> None:
-        step.argtypes, step.restype = [*[_POINTER] * 3, _INT, _POINTER, _POINTER], None
+    def __init__(self, model: GPTLanguageModel, cache: KVCache, steps: ctypes.CDLL) -> None:
+        steps.step.argtypes, steps.step.restype = [*[_POINTER] * 3, _INT, _POINTER, _POINTER], None
+        steps.step_room.argtypes, steps.step_room.restype = [_POINTER, _INT], _INT
         config = model.config
-        self.step, self.lengths, self.room, self.V = step, cache.lengths, config.block_size, config.vocab_size
+        self.steps, self.lengths, self.S, self.V = steps, cache.lengths, config.block_size, config.vocab_size
         self.kept: list[Any] = [cache.k, cache.v]
         blocks = [block for block in model.blocks if isinstance(block, Block)]
-        self.floats = 5 * config.n_embd + blocks[0].ffwd.up.weight.shape[0]  # of scratch, per row
+        self.room = torch.empty(0)  # where a step computes; it grows with the rows
         scale = config.n_embd**0.5 if config.scale_embedding else 1.0
         rotary = blocks[0].sa.rotary
         layers = (_Layer * len(blocks))(*(self._layer(b, cache.k[i], cache.v[i]) for i, b in enumerate(blocks)))
@@ -85,12 +86,12 @@ class CompiledDecoder:
     def __call__(self, ids: Sequence[int]) -> Tensor:
         """Logits (n, V) after the next tokens of the first n rows of the cache; ValueError when one has no room."""
         n, lengths = len(ids), self.lengths[: len(ids)]
-        if (longest := max(lengths.tolist())) >= self.room:
-            raise ValueError(f"a row would hold {longest + 1} tokens in a cache of {self.room}; refill its window")
-        logits, scratch = torch.empty(n, self.V), torch.empty(n * self.floats + self.room)
-        tokens = (_INT * n)(*ids)
-        model = ctypes.byref(self.model)
-        self.step(model, tokens, lengths.data_ptr(), n, logits.data_ptr(), scratch.data_ptr())
+        if (longest := max(lengths.tolist())) >= self.S:
+            raise ValueError(f"a row would hold {longest + 1} tokens in a cache of {self.S}; refill its window")
+        tokens, logits, model = (_INT * n)(*ids), torch.empty(n, self.V), ctypes.byref(self.model)
+        if (needed := self.steps.step_room(model, n)) > len(self.room):
+            self.room = torch.empty(needed)
+        self.steps.step(model, tokens, lengths.data_ptr(), n, logits.data_ptr(), self.room.data_ptr())
         lengths += 1
         return logits
 

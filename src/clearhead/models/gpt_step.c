@@ -3,20 +3,10 @@
  * Compiled at first use where there is a C compiler (models/gpt_compiled.py, which describes the structures);
  * models/gpt_decoding.py does the same by numpy. The caller checks what can be wrong: here nothing is.
  */
-#include <math.h>
-#include <stdint.h>
-#include <string.h>
+#include "products.h"
 
-enum { FLOAT32, INT8, BFLOAT16 };
 enum { NO_NORM, LAYERNORM, RMSNORM };
 enum { RELU, RELU2, GELU, GELU_TANH, SWIGLU };
-
-typedef struct {
-    const void *weight; /* (outputs, inputs) */
-    const float *scale; /* (outputs), of int8 */
-    const float *bias;  /* (outputs) or null */
-    int64_t kind, inputs, outputs;
-} Linear;
 
 typedef struct {
     const float *weight, *bias; /* (size) or null */
@@ -38,68 +28,6 @@ typedef struct {
     Norm norm;
     Linear head;
 } Model;
-
-static inline float to_float(uint16_t half) {
-    uint32_t bits = (uint32_t)half << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-/* Four outputs at a time: four sums do not wait for each other, and what is read of x serves them all. */
-#define PRODUCT(NAME, TYPE, VALUE)                                                                         \
-    static void NAME(const Linear *m, const float *x, float *out, int64_t n, int64_t first, int64_t last) { \
-        const int64_t size = m->inputs;                                                                    \
-        for (int64_t o = first; o < last; o += 4) {                                                        \
-            const TYPE *a = (const TYPE *)m->weight + o * size;                                            \
-            const TYPE *b = o + 1 < last ? a + size : a, *c = o + 2 < last ? a + 2 * size : a;             \
-            const TYPE *d = o + 3 < last ? a + 3 * size : a;                                               \
-            for (int64_t row = 0; row < n; row++) {                                                        \
-                const float *y = x + row * size;                                                           \
-                float sums[4], p = 0, q = 0, r = 0, s = 0;                                                 \
-                for (int64_t i = 0; i < size; i++) {                                                       \
-                    p += y[i] * VALUE(a[i]);                                                               \
-                    q += y[i] * VALUE(b[i]);                                                               \
-                    r += y[i] * VALUE(c[i]);                                                               \
-                    s += y[i] * VALUE(d[i]);                                                               \
-                }                                                                                          \
-                sums[0] = p, sums[1] = q, sums[2] = r, sums[3] = s;                                        \
-                for (int64_t j = 0; j < 4 && o + j < last; j++) {                                          \
-                    float sum = m->scale ? sums[j] * m->scale[o + j] : sums[j];                            \
-                    out[row * m->outputs + o + j] = m->bias ? sum + m->bias[o + j] : sum;                  \
-                }                                                                                          \
-            }                                                                                              \
-        }                                                                                                  \
-    }
-PRODUCT(product_float32, float, (float))
-PRODUCT(product_int8, int8_t, (float))
-PRODUCT(product_bfloat16, uint16_t, to_float)
-
-/* One row by float32 waits for the memory alone, which one stream of addresses feeds best: 1.3 times as fast as four. */
-static void sweep_float32(const Linear *m, const float *x, float *out, int64_t first, int64_t last) {
-    for (int64_t o = first; o < last; o++) {
-        const float *a = (const float *)m->weight + o * m->inputs;
-        float sum = 0;
-        for (int64_t i = 0; i < m->inputs; i++) sum += x[i] * a[i];
-        out[o] = m->bias ? sum + m->bias[o] : sum;
-    }
-}
-
-enum { SMALL = 1 << 18 }; /* products of one row, some ten microseconds: waking a thread takes as long */
-
-/* x (n, inputs) -> out (n, outputs); every thread takes a stretch of the outputs, a multiple of four long. */
-static void linear(const Linear *m, const float *x, float *out, int64_t n, int64_t threads) {
-    if ((n < 8 ? 1 : n / 4) * m->inputs * m->outputs < SMALL) threads = 1; /* one row waits for memory, many do not */
-    const int64_t share = (m->outputs + 4 * threads - 1) / (4 * threads) * 4;
-#pragma omp parallel for num_threads(threads) if (threads > 1)
-    for (int64_t part = 0; part < threads; part++) {
-        int64_t first = part * share, last = first + share < m->outputs ? first + share : m->outputs;
-        if (m->kind == FLOAT32 && n == 1) sweep_float32(m, x, out, first, last);
-        if (m->kind == FLOAT32 && n > 1) product_float32(m, x, out, n, first, last);
-        if (m->kind == INT8) product_int8(m, x, out, n, first, last);
-        if (m->kind == BFLOAT16) product_bfloat16(m, x, out, n, first, last);
-    }
-}
 
 static void norm(const Norm *m, const float *x, float *out, int64_t size) {
     float mean = 0, square = 0;
@@ -125,22 +53,34 @@ static void turn(const Model *model, float *x, int64_t at) {
     }
 }
 
+static float dot(const float *a, const float *b, int64_t size) {
+    Lanes sums = {0};
+    float sum = 0;
+    int64_t i = 0;
+    for (; i + LANES <= size; i += LANES) sums += *(const Lanes *)(a + i) * *(const Lanes *)(b + i);
+    for (int j = 0; j < LANES; j++) sum += sums[j];
+    for (; i < size; i++) sum += a[i] * b[i];
+    return sum;
+}
+
 /* One head of one row: q (size) over k, v (count, size) -> out (size), by way of scores (count). */
 static void attend(const float *q, const float *k, const float *v, float *out, float *scores, int64_t count,
                    int64_t size) {
     float most = -INFINITY, total = 0;
     const float scale = 1 / sqrtf(size);
-    for (int64_t t = 0; t < count; t++) {
-        float sum = 0;
-        for (int64_t i = 0; i < size; i++) sum += q[i] * k[t * size + i];
-        scores[t] = sum * scale;
-        most = scores[t] > most ? scores[t] : most;
+    for (int64_t t = 0; t < count; t++) scores[t] = dot(q, k + t * size, size) * scale;
+    for (int64_t t = 0; t < count; t++) most = scores[t] > most ? scores[t] : most;
+    for (int64_t t = 0; t < count; t++) total += scores[t] = exponential(scores[t] - most);
+    int64_t i = 0;
+    for (; i + LANES <= size; i += LANES) {
+        Lanes sums = {0};
+        for (int64_t t = 0; t < count; t++) sums += scores[t] * *(const Lanes *)(v + t * size + i);
+        *(Lanes *)(out + i) = sums / total;
     }
-    for (int64_t t = 0; t < count; t++) total += scores[t] = expf(scores[t] - most);
-    memset(out, 0, size * sizeof *out);
-    for (int64_t t = 0; t < count; t++) {
-        const float wei = scores[t] / total;
-        for (int64_t i = 0; i < size; i++) out[i] += wei * v[t * size + i];
+    for (; i < size; i++) {
+        float sum = 0;
+        for (int64_t t = 0; t < count; t++) sum += scores[t] * v[t * size + i];
+        out[i] = sum / total;
     }
 }
 
@@ -169,15 +109,25 @@ static float bend(float x, int64_t activation) {
 /* hidden (up->outputs) -> itself, narrowed by swiglu to half. */
 static void activate(float *hidden, int64_t size, int64_t activation) {
     if (activation == SWIGLU)
-        for (int64_t i = 0; i < size / 2; i++) hidden[i] *= hidden[size / 2 + i] / (1 + expf(-hidden[i]));
+        for (int64_t i = 0; i < size / 2; i++) hidden[i] *= hidden[size / 2 + i] / (1 + exponential(-hidden[i]));
     else
         for (int64_t i = 0; i < size; i++) hidden[i] = bend(hidden[i], activation);
 }
 
-/* ids and lengths (n) -> logits (n, V). room for: x, y (n, width), qkv (n, 3 width), hidden (n, up->outputs), scores (S). */
-void step(const Model *model, const int64_t *ids, const int64_t *lengths, int64_t n, float *logits, float *scratch) {
+/* Floats of room that a step of n rows needs. */
+int64_t step_room(const Model *model, int64_t n) {
+    const Linear *up = &model->layer->up, *down = &model->layer->down;
+    const int64_t most = room_of(up, n, model->threads), other = room_of(down, n, model->threads);
+    return n * (5 * model->width + up->outputs) + model->threads * model->room + (most > other ? most : other);
+}
+
+/* ids and lengths (n) -> logits (n, V). In room: x, y (n, width), qkv (n, 3 width), hidden (n, up->outputs), scores of
+ * each thread (S), and that of `linear`. */
+void step(const Model *model, const int64_t *ids, const int64_t *lengths, int64_t n, float *logits, float *room) {
     const int64_t C = model->width, wide = model->layer->up.outputs, narrow = model->layer->down.inputs;
-    float *x = scratch, *y = x + n * C, *qkv = y + n * C, *hidden = qkv + 3 * n * C, *scores = hidden + n * wide;
+    const int64_t threads = model->threads;
+    float *x = room, *y = x + n * C, *qkv = y + n * C, *hidden = qkv + 3 * n * C, *scores = hidden + n * wide;
+    float *rest = scores + threads * model->room;
     for (int64_t row = 0; row < n; row++)
         for (int64_t i = 0; i < C; i++)
             x[row * C + i] = model->tokens[ids[row] * C + i] +
@@ -185,20 +135,22 @@ void step(const Model *model, const int64_t *ids, const int64_t *lengths, int64_
     for (int64_t l = 0; l < model->layers; l++) {
         const Layer *layer = model->layer + l;
         for (int64_t row = 0; row < n; row++) norm(&layer->norm1, x + row * C, y + row * C, C);
-        linear(&layer->qkv, y, qkv, n, model->threads);
-        for (int64_t row = 0; row < n; row++)
-            heads(model, layer, qkv + 3 * row * C, row, lengths[row], y + row * C, scores);
-        linear(&layer->proj, y, qkv, n, model->threads);
+        linear(&layer->qkv, y, qkv, n, threads, rest);
+#pragma omp parallel for num_threads(threads) if (threads > 1 && n >= threads)
+        for (int64_t part = 0; part < threads; part++)
+            for (int64_t row = part; row < n; row += threads)
+                heads(model, layer, qkv + 3 * row * C, row, lengths[row], y + row * C, scores + part * model->room);
+        linear(&layer->proj, y, qkv, n, threads, rest);
         for (int64_t i = 0; i < n * C; i++) x[i] += qkv[i];
         for (int64_t row = 0; row < n; row++) norm(&layer->norm2, x + row * C, y + row * C, C);
-        linear(&layer->up, y, hidden, n, model->threads);
+        linear(&layer->up, y, hidden, n, threads, rest);
         for (int64_t row = 0; row < n; row++) {
             activate(hidden + row * wide, wide, model->activation);
             memmove(hidden + row * narrow, hidden + row * wide, narrow * sizeof *hidden);
         }
-        linear(&layer->down, hidden, qkv, n, model->threads);
+        linear(&layer->down, hidden, qkv, n, threads, rest);
         for (int64_t i = 0; i < n * C; i++) x[i] += qkv[i];
     }
     for (int64_t row = 0; row < n; row++) norm(&model->norm, x + row * C, y + row * C, C);
-    linear(&model->head, y, logits, n, model->threads);
+    linear(&model->head, y, logits, n, threads, rest);
 }

@@ -25,10 +25,10 @@ class RunLock:
         with storing(path):
             self._file: BinaryIO | None = path.open("a+b")
             if not _lock_patiently(self._file):
-                holder = _holder(self._file)
+                holder = _holder(self._file) or "unknown"
                 self._file.close()
                 raise CheckpointError(
-                    f"run {path.parent} is being trained by process {holder or 'unknown'}; wait for it, or stop it first"
+                    f"run {path.parent} is being trained by process {holder}; wait for it, or stop it first"
                 )
             self._file.truncate(0)
             self._file.write(str(os.getpid()).encode())

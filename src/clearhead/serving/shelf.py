@@ -130,6 +130,8 @@ class Shelf:
     async def _read(self, place: Place) -> Loaded:
         def read() -> Loaded:
             run = Run(place.directory)
+            if run.config.trained == "gpt":  # the others have no matrices
+                run = run.with_weights(self.config.weights)
             return Loaded(run, Lane(place.directory.name, run.model, Vocabulary(run.tokenizer), self.config.slots))
 
         place.taken = True

@@ -1,14 +1,17 @@
 """The runs of a folder as rows: what each is, where it stands, who trains it. Only what has changed is read again."""
 
 import math
+import os
+import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from clearhead.config import RunConfig
 from clearhead.errors import ClearheadError
-from clearhead.runs.directory import RunDirectory, all_runs
+from clearhead.runs.directory import RunDirectory, all_runs, is_run
 from clearhead.runs.lock import holder_of
 from clearhead.serving.errors import ApiError, short
 from clearhead.studio.jobs import Job, Jobs
@@ -30,6 +33,8 @@ class Entry:
     created: int
     config: RunConfig | None = None
     corpus: str = ""
+    texts: tuple[str, ...] = ()
+    """Where it lies."""
     broken: str | None = None
     read_at: int = -1
     """When the configuration that was read was written, in nanoseconds."""
@@ -45,16 +50,24 @@ class Board:
         self._entries: dict[str, Entry] = {}
         self._rows: list[dict[str, Any]] = []
         self._made = -math.inf
+        self._reading = threading.Lock()
 
     def rows(self, *, now: bool = False) -> list[dict[str, Any]]:
         """A row for each run, the oldest first; at most FRESH seconds old, unless it is to be as of now."""
-        if now or time.monotonic() - self._made > FRESH:
-            runs = {run.name: run for run in all_runs(self.out)}
-            self._entries = {name: self._entry(run) for name, run in runs.items()}
-            self._rows = [self._row(entry) for entry in self._entries.values()]
-            self._rows += [self._starting(job) for job in self._waiting() if job.name not in runs]
-            self._made = time.monotonic()
-        return self._rows
+        with self._reading:
+            if now or time.monotonic() - self._made > FRESH:
+                self._read()
+            return self._rows
+
+    def _read(self) -> None:
+        entries, rows = {}, []
+        for run in all_runs(self.out):
+            with suppress(OSError):  # deleted, or renamed, while it was read
+                entries[run.name] = self._entry(run)
+                rows.append(self._row(entries[run.name]))
+        self._entries = entries
+        self._rows = rows + [self._starting(job) for job in self._waiting() if job.name not in entries]
+        self._made = time.monotonic()
 
     def _waiting(self) -> list[Job]:
         """Jobs that may have no run yet; those that were stopped before they had one are forgotten."""
@@ -74,11 +87,16 @@ class Board:
 
     def run(self, name: str) -> RunDirectory:
         """The folder of a run by its name: no other name leads to a file. ApiError (404) where there is none."""
-        if name not in self._entries:
+        if name not in self._entries or not is_run(self._entries[name].run.path):
             self.row(name)
         if name not in self._entries:
             raise ApiError(409, f"{name} has no run yet; wait until its text is read", param="run", code="not_ready")
         return self._entries[name].run
+
+    def texts(self) -> dict[str, tuple[str, ...]]:
+        """Where the text of each run lies, by the run's name."""
+        self.rows(now=True)
+        return {name: entry.texts for name, entry in self._entries.items()}
 
     def _entry(self, run: RunDirectory) -> Entry:
         written = run.manifest_file.stat()
@@ -86,7 +104,7 @@ class Board:
         if entry is None or entry.run.path != run.path:
             entry = Entry(run, Standing(run.events_file), int(written.st_mtime))
         changed = entry.standing.update()
-        if changed and time.monotonic() - entry.measured > MEASURED or entry.measured < 0:
+        if (changed and time.monotonic() - entry.measured > MEASURED) or entry.measured < 0:
             entry.size, entry.measured = run.size(), time.monotonic()
         if written.st_mtime_ns != entry.read_at:
             _describe(entry)
@@ -118,14 +136,13 @@ class Board:
         if entry.broken:
             return "failed", entry.broken
         if self.jobs.alive(name):
+            if end and entry.standing.written >= self.jobs.begun(name):  # all is said, the command still judges
+                return _ended(end, stopped=False), None
             return ("starting" if end or not entry.standing.told else "training"), None
         if end is None:
             return self._unended(entry)
-        if end["event"] == "failed":
-            return "failed", end.get("message")
-        if end.get("reason") == "interrupted":
-            return ("stopped" if self.jobs.stopped(name) else "paused"), self.jobs.problem(name)
-        return str(end.get("reason")), self.jobs.problem(name)
+        state = _ended(end, stopped=self.jobs.stopped(name))
+        return state, end.get("message") if state == "failed" else self.jobs.problem(name)
 
     def _unended(self, entry: Entry) -> tuple[str, str | None]:
         """Of a run whose events do not say that it is over: trained by another, killed, counted or imported."""
@@ -147,11 +164,21 @@ class Board:
         }
 
 
+def _ended(end: dict[str, Any], *, stopped: bool) -> str:
+    """The state of a run by its last event."""
+    if end["event"] == "failed":
+        return "failed"
+    if end.get("reason") == "interrupted":
+        return "stopped" if stopped else "paused"
+    return "patience" if end.get("reason") == "patience" else "done"
+
+
 def _describe(entry: Entry) -> None:
     """Read what a run is; of a broken one what is wrong with it."""
     try:
         entry.config, entry.broken = entry.run.read_config(), None
-        entry.corpus = str(entry.run.read_corpus()["name"])
+        record = entry.run.read_corpus()
+        entry.corpus, entry.texts = record["name"], tuple(record["paths"])
     except ClearheadError as error:
         entry.config, entry.broken = None, f"broken: {error}"
 
@@ -216,4 +243,4 @@ def _resident(pid: int | None) -> int | None:
         pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
     except (OSError, IndexError):
         return None
-    return int(pages) * 4096
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,4 @@
-"""Training as processes: begun, asked to save and stop, gone on with. What was begun is written down beside the runs."""
+"""Training as processes: begun, asked to save and end, gone on with; what was begun is written down beside the runs."""
 
 import json
 import time
@@ -57,6 +57,10 @@ class Jobs:
     def alive(self, name: str) -> bool:
         """Whether the command still runs."""
         return name in self._known and self.processes.alive(self.log(name))
+
+    def begun(self, name: str) -> float:
+        """When the command was begun, in seconds since 1970."""
+        return self._known[name].begun
 
     def trainer(self, run: RunDirectory) -> int | None:
         """The process that trains a run, begun here or elsewhere."""

@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import TYPE_CHECKING
 
+from clearhead.errors import CheckpointError
 from clearhead.runs.directory import POINTERS, RunDirectory
 
 if TYPE_CHECKING:
@@ -23,13 +24,24 @@ class Models:
 
     def load(self, run: RunDirectory, step: int | None = None) -> "Run":
         """A run with its final weights so far, or as it stood at a checkpoint; the errors of `clearhead.load`."""
+        state = fingerprint(run)
+        try:
+            return self._load(run, step, state)
+        except CheckpointError:
+            if fingerprint(run) == state:
+                raise
+            return self._load(run, step, fingerprint(run))  # it was trained on while it was read
+
+    def _load(self, run: RunDirectory, step: int | None, state: Hashable) -> "Run":
         from clearhead.api import Run
 
-        state = fingerprint(run)
         with self._lock:
             whole = self._take((run.path, state)) or self._keep((run.path, state), Run(run))
             if step is None or step == whole.step:
                 return whole
+            if step not in run.steps():
+                kept = ", ".join(map(str, run.steps()))
+                raise CheckpointError(f"run {run.name} has no checkpoint of step {step}; it has those of {kept}")
             return self._take((run.path, state, step)) or self._keep((run.path, state, step), whole.at(step))
 
     def _take(self, key: Hashable) -> "Run | None":

@@ -1,6 +1,7 @@
 """The page's own files: a few names, each with its type; no other name leads to a file."""
 
 import hashlib
+from collections.abc import Container
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from starlette.routing import Route
 from clearhead.serving.errors import ApiError, short
 
 STATIC = Path(__file__).with_name("static")
+DOCS = Path(__file__).parents[3] / "docs"
+"""The documentation, where Clearhead is used from its repository; an installed one comes without."""
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -19,19 +22,21 @@ TYPES = {
     ".png": "image/png",
     ".ico": "image/x-icon",
     ".woff2": "font/woff2",
+    ".md": "text/plain; charset=utf-8",
 }
 """Said by us: what a system takes `.js` for is a matter of luck."""
 KEEP = "no-cache"
 """A browser keeps these files, and asks each time whether they are still the same."""
 
 
-def registered() -> dict[str, Path]:
-    """The files of the page by their names in an address."""
-    found = (file for file in sorted(STATIC.rglob("*")) if file.is_file() and file.suffix in TYPES)
-    return {file.relative_to(STATIC).as_posix(): file for file in found}
+def registered(folder: Path, kinds: Container[str]) -> dict[str, Path]:
+    """The files in a folder by their names in an address."""
+    found = (file for file in sorted(folder.rglob("*")) if file.is_file() and file.suffix in kinds)
+    return {file.relative_to(folder).as_posix(): file for file in found}
 
 
-FILES = registered()
+FILES = registered(STATIC, set(TYPES) - {".md"})
+PAGES = registered(DOCS, {".md"})
 
 
 async def index(http: Request) -> Response:
@@ -45,6 +50,14 @@ async def static(http: Request) -> Response:
     if name not in FILES:
         raise ApiError(404, f"the page has no file {short(name)}", code="no_file")
     return _answer(http, FILES[name])
+
+
+async def docs(http: Request) -> Response:
+    """A page of the documentation, as it was written."""
+    name = http.path_params["name"]
+    if name not in PAGES:
+        raise ApiError(404, f"there is no page {short(name)} of the documentation here", code="no_file")
+    return _answer(http, PAGES[name])
 
 
 def _answer(http: Request, file: Path) -> Response:
@@ -73,4 +86,9 @@ def plotly_file() -> Path:
     return Path(spec.origin).parent / "package_data" / "plotly.min.js"
 
 
-ROUTES = [Route("/", index), Route("/static/{name:path}", static), Route("/plotly.js", plotly)]
+ROUTES = [
+    Route("/", index),
+    Route("/static/{name:path}", static),
+    Route("/docs/{name:path}", docs),
+    Route("/plotly.js", plotly),
+]

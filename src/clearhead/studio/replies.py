@@ -12,6 +12,8 @@ from clearhead.fields import finite
 from clearhead.serving.errors import ApiError
 
 JSON = "application/json"
+PACKED = "application/octet-stream"
+"""Arrays as `packed` writes them."""
 Kinds = type | tuple[type, ...]
 
 

@@ -1,14 +1,20 @@
 """Looks into a run over HTTP: the views of `inspect`, the ladder, a text's scores, the next token's logits."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from clearhead.studio.looks import figure_json, look, read_settings
 from clearhead.studio.models import fingerprint
-from clearhead.studio.replies import JSON, read, reply, to_json
-from clearhead.studio.scoring import logits
+from clearhead.studio.replies import JSON, PACKED, query, read, reply, to_json
+from clearhead.studio.scoring import logits, score
 from clearhead.studio.studio import studio_of
+
+if TYPE_CHECKING:
+    from clearhead.api import Run
 
 
 async def view(http: Request) -> Response:
@@ -25,6 +31,38 @@ async def view(http: Request) -> Response:
     return Response(await studio.remembered(key, make), media_type=JSON)
 
 
+async def attention(http: Request) -> Response:
+    """The patterns of all heads on a text, or one head's chain; packed, for they are millions of numbers."""
+    asked = query(http, step=int, text=str, layer=int, head=int, position=int)
+
+    def make(run: "Run") -> bytes:
+        from clearhead.studio.views_packed import attention_packed
+
+        return attention_packed(run, **{name: value for name, value in asked.items() if name != "step"})
+
+    return await _packed(http, "attention", asked, make)
+
+
+async def vectors(http: Request) -> Response:
+    """The vectors of every token, as a checkpoint holds them."""
+
+    def make(run: "Run") -> bytes:
+        from clearhead.studio.views_packed import vectors_packed
+
+        return vectors_packed(run)
+
+    return await _packed(http, "vectors", query(http, step=int), make)
+
+
+async def _packed(http: Request, what: str, asked: dict[str, Any], make: "Callable[[Run], bytes]") -> Response:
+    """Made once for the same weights and settings."""
+    studio = studio_of(http)
+    run = studio.board.run(http.path_params["run"])
+    key = (what, run.path, fingerprint(run), repr(sorted(asked.items())))
+    found = await studio.remembered(key, lambda: make(studio.models.load(run, asked.get("step"))))
+    return Response(found, media_type=PACKED)
+
+
 async def ladder(http: Request) -> Response:
     """The ladder of a run."""
     studio = studio_of(http)
@@ -39,12 +77,14 @@ async def ladder(http: Request) -> Response:
     return Response(await studio.remembered(("ladder", run.path, fingerprint(run)), make), media_type=JSON)
 
 
-async def score(http: Request) -> Response:
+async def scores(http: Request) -> Response:
     """What every token of a text costs."""
     asked = await read(http, {"text": str}, {"step": int})
     studio = studio_of(http)
     run = studio.board.run(http.path_params["run"])
-    return reply(await studio.work(lambda: studio.scoring.score(studio.models.load(run, asked["step"]), asked["text"])))
+    loaded = await studio.answer(studio.models.load, run, asked["step"])
+    counted = await studio.work(studio.scoring.bigram, loaded)
+    return reply(await studio.answer(score, loaded, asked["text"], counted))
 
 
 async def next_logits(http: Request) -> Response:
@@ -52,8 +92,8 @@ async def next_logits(http: Request) -> Response:
     asked = await read(http, {}, {"text": str, "step": int, "seed": int})
     studio = studio_of(http)
     run = studio.board.run(http.path_params["run"])
-    text, seed = asked["text"] or "", asked["seed"]
-    return reply(await studio.work(lambda: logits(studio.models.load(run, asked["step"]), text, seed)))
+    loaded = await studio.answer(studio.models.load, run, asked["step"])
+    return reply(await studio.answer(logits, loaded, asked["text"] or "", asked["seed"]))
 
 
 async def what_was_gained(http: Request) -> Response:
@@ -67,9 +107,11 @@ async def what_was_gained(http: Request) -> Response:
 
 
 ROUTES = [
+    Route("/api/runs/{run}/attention", attention),
+    Route("/api/runs/{run}/vectors", vectors),
     Route("/api/runs/{run}/ladder", ladder),
     Route("/api/runs/{run}/gains", what_was_gained),
     Route("/api/runs/{run}/look/{view}", view),
-    Route("/api/runs/{run}/score", score, methods=["POST"]),
+    Route("/api/runs/{run}/score", scores, methods=["POST"]),
     Route("/api/runs/{run}/logits", next_logits, methods=["POST"]),
 ]

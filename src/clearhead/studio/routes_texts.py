@@ -11,6 +11,7 @@ from starlette.routing import Route
 from clearhead.errors import CorpusError
 from clearhead.studio.processes import ERROR
 from clearhead.studio.replies import JSON, read, reply
+from clearhead.studio.runs import delete_text
 from clearhead.studio.studio import studio_of
 
 
@@ -44,7 +45,7 @@ async def delete(http: Request) -> Response:
     """Take a text from the list."""
     await read(http, {})
     studio, name = studio_of(http), http.path_params["text"]
-    await asyncio.to_thread(studio.texts.delete, name)
+    await asyncio.to_thread(delete_text, studio, name)
     return reply({"deleted": name})
 
 

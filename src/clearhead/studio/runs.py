@@ -107,3 +107,15 @@ def _refuse_while_training(studio: Studio, name: str, advice: str) -> None:
     state = studio.board.row(name)["state"]
     if state in ("starting", "training"):
         raise ApiError(409, f"run {name} is being trained; {advice}", param="run", code="training")
+
+
+def delete_text(studio: Studio, name: str) -> None:
+    """Take a text from the list; ApiError (409) where a run still needs it for its ladder and its views."""
+    text = studio.texts.find(name)
+    needed = (
+        [run for run, corpus in studio.board.texts().items() if text.word in corpus] if text.kind == "uploaded" else []
+    )
+    if needed:
+        runs = ", ".join(needed[:3])
+        raise ApiError(409, f"{text.name} is the text of {runs}; delete what was trained on it first", code="in_use")
+    studio.texts.delete(name)

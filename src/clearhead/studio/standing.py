@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +37,29 @@ class Standing:
 
     def update(self) -> bool:
         """Read what is new; whether there was anything."""
-        lines, anew = self.tail.read()
-        if anew:
-            self._forget()
-        last = len(lines) - 1
-        for number, line in enumerate(lines):
-            if number == last or not line.startswith(PLAIN) or not lines[number + 1].startswith(PLAIN):
-                self._take(read_event(line))
-        return bool(lines) or anew
+        news = False
+        while True:
+            lines, anew = self.tail.read()
+            if anew:
+                self._forget()
+            for line, following in pairwise([*lines, b""]):
+                if not (line.startswith(PLAIN) and following.startswith(PLAIN)):
+                    self._take(read_event(line))
+            news = news or anew or bool(lines)
+            if not lines:
+                return news
 
     def _forget(self) -> None:
         self.step, self.seconds, self.val, self.best_val, self.end = 0, 0.0, None, None, None
         self._made.clear()
+
+    @property
+    def written(self) -> float:
+        """When the last event was written, in seconds since 1970; 0 where there is none."""
+        try:
+            return self.path.stat().st_mtime
+        except OSError:
+            return 0.0
 
     def _take(self, event: dict[str, Any]) -> None:
         if not event:

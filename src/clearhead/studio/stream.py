@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from clearhead.runs.directory import RunDirectory
@@ -16,7 +15,7 @@ from clearhead.studio.tail import Tail
 
 PAUSE = 0.1
 """Seconds between two messages."""
-ROWS = 0.5
+ROWS = 1.0
 """Seconds between two looks at all runs."""
 ALIVE = 15.0
 """Seconds of silence after which a comment is sent: whoever is gone is found out."""
@@ -35,7 +34,7 @@ async def _events(studio: Studio, tail: Tail | None) -> AsyncIterator[bytes]:
     while not studio.closing:
         now, message = time.monotonic(), b""
         if now - looked >= ROWS:
-            looked, found = now, studio.board.rows()
+            looked, found = now, await asyncio.to_thread(studio.board.rows)
             if found != rows:
                 rows, message = found, event("runs", {"runs": found})
         if not message and tail is not None:
@@ -63,9 +62,3 @@ def _news(tail: Tail) -> bytes:
 def event(name: str, document: Any) -> bytes:
     """One server-sent event, in ASCII."""
     return b"event: %s\ndata: %s\n\n" % (name.encode(), to_json(document))
-
-
-async def wait_for_end(http: Request) -> None:
-    """Return when the client has gone."""
-    while not await http.is_disconnected():
-        await asyncio.sleep(PAUSE)

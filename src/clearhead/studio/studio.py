@@ -39,7 +39,7 @@ class Studio:
         self.closing = False
         """Streams end, so that the server can."""
         self.on_close: list[Callable[[], None]] = []
-        self._turn = asyncio.Lock()
+        self._turn, self._quick = asyncio.Lock(), asyncio.Lock()
         self._kept: OrderedDict[Hashable, bytes] = OrderedDict()
 
     def close(self) -> None:
@@ -51,6 +51,11 @@ class Studio:
     async def work(self, call: Callable[..., Result], *arguments: Any) -> Result:
         """Call what takes long in a thread, one at a time: the page goes on being answered meanwhile."""
         async with self._turn:
+            return await asyncio.to_thread(call, *arguments)
+
+    async def answer(self, call: Callable[..., Result], *arguments: Any) -> Result:
+        """The same for what is over in a moment, and does not wait for what takes long."""
+        async with self._quick:
             return await asyncio.to_thread(call, *arguments)
 
     async def remembered(self, key: Hashable, make: Callable[[], bytes]) -> bytes:

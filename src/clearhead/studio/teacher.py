@@ -1,4 +1,4 @@
-"""`python -m clearhead.studio.teacher HOME LESSON RUNS WORD`: tells a lesson into files, and reads the answers there."""
+"""`python -m clearhead.studio.teacher HOME LESSON RUNS WORD`: tells a lesson into a file, reads answers from one."""
 
 import json
 import sys

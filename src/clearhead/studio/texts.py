@@ -1,4 +1,4 @@
-"""The texts at hand: named ones, those that were dropped or pasted onto the page, those that were named by their path."""
+"""The texts at hand: named ones, those that were dropped or pasted onto the page, those that lie on this machine."""
 
 import base64
 import binascii
@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 import shutil
+import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ RECORD = "text.json"
 PART = "part"
 """What has come of a text, until it is whole."""
 BLOCK = 1 << 20
+FORGOTTEN = 86_400
+"""Seconds after which a text that did not come whole is deleted."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,9 @@ class Texts:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        for part in folder.glob(f"*/{PART}"):
+            if time.time() - part.stat().st_mtime > FORGOTTEN:
+                shutil.rmtree(part.parent, ignore_errors=True)
 
     def all(self) -> list[Text]:
         """Every text that is whole, the named ones first, then the newest last."""

@@ -52,8 +52,13 @@ export async function react(div, figure) {
   const library = await plotly();
   div.asked = figure.layout;
   drawn.add(div);
-  return library.react(div, figure.data, themed(figure.layout), { displayModeBar: false, responsive: true, displaylogo: false });
+  const layout = themed(figure.layout);
+  if (div.dataset.titled) Object.assign(layout, { title: undefined, margin: { ...layout.margin, t: 40 } });
+  return library.react(div, figure.data, layout, { displayModeBar: false, responsive: true, displaylogo: false });
 }
+
+/** The title of a figure and the words below it, without tags. @param {any} layout @returns {string[]} */
+export const titles = (layout) => `${layout?.title?.text ?? ""}`.split("<br>").map((line) => line.replace(/<[^>]*>/g, "")).filter(Boolean);
 
 /** Give its memory back. @param {any} div */
 export function purge(div) {
@@ -67,8 +72,9 @@ export function purge(div) {
  * @param {{name: string, label?: string, numbers?: any}} about a name for files, words for those who cannot see it
  */
 export async function draw(parent, figure, about) {
-  const div = h("div", { class: "plot", role: "img", "aria-label": about.label ?? about.name, data: { figure: about.name } });
-  parent.append(h("figure", { class: "card" }, div, exports(div, about)));
+  const [title, ...words] = titles(figure.layout), label = about.label ?? title ?? about.name;
+  const div = h("div", { class: "plot", role: "img", "aria-label": label, data: { figure: about.name, titled: title ?? "" } });
+  parent.append(h("figure", { class: "card" }, title && h("h3", null, title), words.map((line) => h("p", { class: "muted" }, line)), div, exports(div, about)));
   await react(div, figure);
   return div;
 }
@@ -76,7 +82,7 @@ export async function draw(parent, figure, about) {
 /** Buttons that download a drawn picture. @param {any} div @param {{name: string, numbers?: any}} about */
 export function exports(div, { name, numbers }) {
   const image = (/** @type {string} */ format) => async () => {
-    const url = await window.Plotly.toImage(div, { format, width: div.offsetWidth, height: div.offsetHeight, scale: format === "png" ? 2 : 1 });
+    const url = await window.Plotly.toImage({ data: div.data, layout: themed(div.asked) }, { format, width: div.offsetWidth, height: div.offsetHeight, scale: format === "png" ? 2 : 1 });
     const text = decodeURIComponent(url.slice(url.indexOf(",") + 1));
     download(`${name}.${format}`, format === "svg" ? new Blob([text], { type: "image/svg+xml" })
       : new Blob([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], { type: "image/png" }));
