@@ -52,7 +52,7 @@ const STAGES = [["products", "q·k"], ["scores", "scaled, masked"], ["wei", "sof
 /** @param {Element} place @param {any} one @param {string} stage @param {(stage: string) => void} noted @param {(position: number) => void} looked */
 export function pattern(place, one, stage, noted, looked) {
   const T = one.tokens.length, name = (/** @type {number} */ t) => `${t} “${one.tokens[t]}”`;
-  const gutter = T <= 80 ? 22 : 4;
+  const long = Math.min(8, Math.max(...one.tokens.map((/** @type {string} */ token) => token.length))), gutter = T > 80 ? 4 : long < 3 ? 22 : 12 + 7 * long;
   let side = 0;
   const draw = (/** @type {any} */ pen, /** @type {number} */ w) => {
     const soft = stage.startsWith("wei"), values = one[stage], most = soft ? darkest(values, T, T) : reach(values), low = soft ? 0 : -most, shades = ramp(soft ? "amount" : "signed");
@@ -61,8 +61,8 @@ export function pattern(place, one, stage, noted, looked) {
     pen.image(pixels(seen, T, T, shades, low, most), gutter, gutter, side * T, side * T);
     if (gutter > 4) for (let t = 0; t < T; t++) {
       const at = gutter + (t + 0.5) * side, small = Math.min(12, Math.max(7, side * 0.85));
-      pen.text(one.tokens[t].slice(0, 3), gutter - 4, at, { size: small, align: "right", bold: t === one.row, fill: colour(t === one.row ? "accent" : "muted") });
-      pen.text(one.tokens[t].slice(0, 3), at, gutter - 8, { size: small, align: "center", fill: colour("muted") });
+      pen.text(one.tokens[t].slice(0, long), gutter - 4, at, { size: small, align: "right", bold: t === one.row, fill: colour(t === one.row ? "accent" : "muted") });
+      pen.text(one.tokens[t].slice(0, long), at, gutter - 8, { size: small, align: long < 3 ? "center" : "left", turn: long > 2, fill: colour("muted") });
     }
     if (side >= 30) for (let i = 0; i < T * T; i++) if (seen[i] === seen[i]) {
       pen.text(seen[i].toFixed(2), gutter + (i % T + 0.5) * side, gutter + (Math.floor(i / T) + 0.5) * side, { size: Math.min(12, side / 3.4), align: "center", fill: shade(shades, seen[i], low, most).ink });
