@@ -11,7 +11,7 @@ import torch
 
 import clearhead
 from browser.shared_browser import Studio, Visitor, ready
-from clearhead.generation.sampling import draw, probabilities, uniforms
+from clearhead.generation.sampling import chances, draw, probabilities
 
 SETTINGS = [(1.0, None, None), (0.3, None, None), (2.0, None, 0.9), (0.8, 5, None), (1.3, 40, 0.5), (0.0, None, None)]
 
@@ -33,8 +33,8 @@ def test_softmax_in_the_page_is_the_softmax_of_torch(vocabulary: int, studio: St
     logits[0, NEVER] = float("-inf")
     told = [None if math.isinf(value) else value for value in logits[0].tolist()]
     for seed, (temperature, top_k, top_p) in enumerate(SETTINGS):
-        u = uniforms(seed, [0], 0)
-        found = page.evaluate(LADDER, [told, temperature, top_k, top_p, float(u)])
+        u = torch.tensor([chances(seed, 0).random()])
+        found = page.evaluate(LADDER, [told, temperature, top_k, top_p, float(u[0])])
         wanted = probabilities(logits, temperature, top_k, top_p)
         np.testing.assert_allclose(found["softmax"], logits.softmax(-1)[0].numpy(), rtol=1e-12, atol=1e-300)
         np.testing.assert_allclose(found["probability"], wanted[0].numpy(), rtol=1e-9, atol=1e-300)

@@ -64,6 +64,7 @@ export async function show(root, address, shell) {
   }
 
   function typed() {
+    clearTimeout(timer);
     note();
     at = { run: name, text: prompt.value, came: null };
     return look();
