@@ -10,7 +10,7 @@ from studio.live import Client, opened
 
 
 @pytest.fixture(scope="session")
-def studio_runs(served_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def atelier_runs(served_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of three tiny runs of its own: poem, verse, names."""
     out = tmp_path_factory.mktemp("studio") / "runs"
     shutil.copytree(served_runs, out)
@@ -18,7 +18,7 @@ def studio_runs(served_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
-def atelier(studio_runs: Path) -> Iterator[Client]:
+def atelier(atelier_runs: Path) -> Iterator[Client]:
     """A studio on them."""
-    with opened(studio_runs) as client:
+    with opened(atelier_runs) as client:
         yield client

@@ -23,8 +23,20 @@ LOOKS: list[tuple[str, str, dict[str, Any], str, dict[str, Any]]] = [
     ),
     ("bigram", "poem", {}, "bigram", {}),
     ("bigram", "poem", {"current": "t", "following": "h"}, "bigram", {"current": "t", "following": "h"}),
-    ("embeddings", "poem", {"tokens": ["t", "h"], "dimension": 3}, "embeddings", {"tokens": ["t", "h"], "dimensions": [3]}),
-    ("lens", "poem", {"text": "The wind", "position": 2, "token": "e"}, "lens", {"text": "The wind", "position": 2, "token": "e"}),
+    (
+        "embeddings",
+        "poem",
+        {"tokens": ["t", "h"], "dimension": 3},
+        "embeddings",
+        {"tokens": ["t", "h"], "dimensions": [3]},
+    ),
+    (
+        "lens",
+        "poem",
+        {"text": "The wind", "position": 2, "token": "e"},
+        "lens",
+        {"text": "The wind", "position": 2, "token": "e"},
+    ),
     ("lens", "poem", {"text": "The wind", "patch": "The rain"}, "lens", {"text": "The wind", "other": "The rain"}),
     ("loss", "poem", {"text": "and the hill"}, "loss", {"text": "and the hill"}),
     (
@@ -35,14 +47,20 @@ LOOKS: list[tuple[str, str, dict[str, Any], str, dict[str, Any]]] = [
         {"prompt": "The ", "temperature": 0.5, "top_k": 4, "seed": 7},
     ),
     ("next", "verse", {}, "next", {}),
-    ("step", "poem", {"text": "The wind", "layer": 1, "backward": 1}, "one_step", {"text": "The wind", "block": 1, "backward": True}),
+    (
+        "step",
+        "poem",
+        {"text": "The wind", "layer": 1, "backward": 1},
+        "one_step",
+        {"text": "The wind", "block": 1, "backward": True},
+    ),
     ("trick", "names", {"text": "anna"}, "trick", {"text": "anna"}),
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
-def runs(studio_runs: Path) -> dict[str, clearhead.Run]:
-    return {name: clearhead.load(studio_runs / name) for name in ("poem", "verse", "names")}
+def runs(atelier_runs: Path) -> dict[str, clearhead.Run]:
+    return {name: clearhead.load(atelier_runs / name) for name in ("poem", "verse", "names")}
 
 
 def as_json(value: Any) -> Any:
@@ -162,7 +180,7 @@ def test_logits_are_those_that_the_next_token_is_drawn_from(atelier: Client, run
     most = max(found["logits"])
     total = sum(math.exp(logit - most) for logit in found["logits"])
     for candidate in view.candidates:
-        assert math.exp(found["logits"][candidate.id] - most) / total == pytest.approx(candidate.p, abs=1e-6)
+        assert math.exp(found["logits"][candidate.id] - most) / total == pytest.approx(candidate.before, abs=1e-6)
 
 
 def test_a_text_that_cannot_be_scored_is_refused(atelier: Client) -> None:

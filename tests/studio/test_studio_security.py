@@ -95,8 +95,8 @@ def test_a_link_from_a_foreign_page_or_name_opens_nothing(atelier: Client) -> No
     assert atelier.ask("GET", path, headers={"origin": "https://example.org"}).code == "foreign_origin"
 
 
-def test_the_key_is_new_every_time_and_long(studio_runs: Path, atelier: Client) -> None:
-    with opened(studio_runs) as other:
+def test_the_key_is_new_every_time_and_long(atelier_runs: Path, atelier: Client) -> None:
+    with opened(atelier_runs) as other:
         assert other.token != atelier.token
         assert len(other.token) == 32
         assert other.ask("GET", "/api/state", headers=atelier.key).status == 401
@@ -175,7 +175,7 @@ def test_a_body_must_be_json_and_small(atelier: Client) -> None:
 
 
 def test_it_listens_on_this_machine_alone(atelier: Client) -> None:
-    addresses = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
+    addresses = {str(info[4][0]) for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)}
     for address in addresses - {"127.0.0.1", "127.0.1.1"}:
         with pytest.raises(OSError):
             socket.create_connection((address, atelier.port), timeout=2).close()

@@ -85,6 +85,11 @@ class Board:
         known = ", ".join(row["name"] for row in self._rows[-12:]) or "none yet"
         raise ApiError(404, f"there is no run {short(name)} here; there are: {known}", param="run", code="no_run")
 
+    def row_or_nothing(self, name: str) -> dict[str, Any]:
+        """The row of a run; of one that was ended before there was anything, a row that says so."""
+        rows = {row["name"]: row for row in self.rows(now=True)}
+        return rows.get(name, _empty(name) | {"state": "stopped"})
+
     def run(self, name: str) -> RunDirectory:
         """The folder of a run by its name: no other name leads to a file. ApiError (404) where there is none."""
         if name not in self._entries or not is_run(self._entries[name].run.path):
@@ -137,7 +142,7 @@ class Board:
             return "failed", entry.broken
         if self.jobs.alive(name):
             if end and entry.standing.written >= self.jobs.begun(name):  # all is said, the command still judges
-                return _ended(end, stopped=False), None
+                return _ended(end, stopped=self.jobs.stopped(name)), None
             return ("starting" if end or not entry.standing.told else "training"), None
         if end is None:
             return self._unended(entry)

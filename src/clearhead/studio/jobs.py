@@ -13,6 +13,9 @@ from clearhead.runs.directory import RunDirectory
 from clearhead.runs.lock import holder_of
 from clearhead.studio.processes import Processes, ask_to_end, complaint
 
+LAST_WORDS = 20.0
+"""Seconds that a command may take to judge a run that is trained, before the run is changed."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -58,6 +61,10 @@ class Jobs:
         """Whether the command still runs."""
         return name in self._known and self.processes.alive(self.log(name))
 
+    def over(self, name: str) -> bool:
+        """Wait for a command whose run is trained to say what came of it; whether it has ended."""
+        return self.processes.wait(self.log(name), LAST_WORDS)
+
     def begun(self, name: str) -> float:
         """When the command was begun, in seconds since 1970."""
         return self._known[name].begun
@@ -70,11 +77,11 @@ class Jobs:
 
     def end(self, run: RunDirectory, *, for_good: bool) -> None:
         """Ask whoever trains a run to save and end."""
-        if (pid := self.trainer(run)) is not None:
-            ask_to_end(pid)
         if for_good:
             before = asdict(self._known.get(run.name, Job(run.name)))
             self._keep(Job(**{**before, "stopped": True}))
+        if (pid := self.trainer(run)) is not None:
+            ask_to_end(pid)
 
     def stopped(self, name: str) -> bool:
         """Whether a run was stopped for good."""

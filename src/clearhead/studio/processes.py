@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,8 @@ from clearhead.errors import StorageError
 from clearhead.files import storing
 from clearhead.runs.lock import lock_file, locked
 
+PAUSE = 0.05
+"""Seconds between two looks at a program that is waited for."""
 ERROR = b"clearhead: "
 """How the line begins in which a command says what went wrong."""
 END_OF_LOG = 1 << 16
@@ -54,6 +57,15 @@ class Processes:
                 return True
             del self._children[log]
         return locked(log)
+
+    def wait(self, log: Path, seconds: float) -> bool:
+        """Wait for the program of a log to end; whether it has."""
+        until = time.monotonic() + seconds
+        while self.alive(log):
+            if time.monotonic() > until:
+                return False
+            time.sleep(PAUSE)
+        return True
 
 
 def ask_to_end(pid: int) -> None:

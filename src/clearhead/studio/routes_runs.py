@@ -54,7 +54,7 @@ async def resume(http: Request) -> Response:
 async def _done(http: Request, what: Any, *arguments: Any) -> Response:
     studio, name = studio_of(http), http.path_params["run"]
     await asyncio.to_thread(what, studio, name, *arguments)
-    return reply(studio.board.row(name))
+    return reply(await asyncio.to_thread(studio.board.row_or_nothing, name))
 
 
 async def rename(http: Request) -> Response:

@@ -105,7 +105,7 @@ def delete(studio: Studio, name: str, confirm: str) -> None:
 
 def _refuse_while_training(studio: Studio, name: str, advice: str) -> None:
     state = studio.board.row(name)["state"]
-    if state in ("starting", "training"):
+    if state in ("starting", "training") or not studio.jobs.over(name):
         raise ApiError(409, f"run {name} is being trained; {advice}", param="run", code="training")
 
 
