@@ -102,7 +102,7 @@ export function starter(shell) {
   }
 
   function list() {
-    fill(texts, shell.state.texts.map((text) => h("button", { type: "button", "aria-pressed": `${text.id === chosen.text}`, class: "chip", title: text.problem, onclick: () => look(text.id) }, text.name,
+    fill(texts, shell.state.texts.map((text) => h("button", { type: "button", "aria-pressed": `${text.id === chosen.text}`, class: "text", title: text.problem, onclick: () => look(text.id) }, text.name,
       text.characters ? h("small", null, ` ${whole(text.characters)}`) : null)));
   }
 

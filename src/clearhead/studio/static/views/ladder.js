@@ -48,7 +48,7 @@ export async function show(root, address, shell) {
     const options = names.map((/** @type {string} */ name) => /** @type {[string, string]} */ ([name, name]));
     const pick = (/** @type {string} */ name) => { rung = name; over = costs[name].over ?? name; paint(); };
     const first = select(options, rung, pick, { "aria-label": "Rung" }), second = select(options, over, (name) => { over = name; paint(); }, { "aria-label": "Held against" });
-    fill(gained, h("div", { class: "row apart" }, h("h2", null, "Which characters gain"), h("div", { class: "row" }, first, h("span", { class: "muted" }, "over"), second)), told, h("div", { class: "pair" }, sheet.element, most));
+    fill(gained, h("div", { class: "row apart" }, h("h2", null, "Which characters gain"), h("div", { class: "row" }, first, h("span", { class: "muted" }, "over"), second)), told, h("div", { class: "sided" }, sheet.element, most));
     sheet.colour("saved");
     drawn.on("plotly_click", (/** @type {any} */ event) => {
       const clicked = ladder.rungs[event.points[0].pointNumber], before = ladder.rungs[event.points[0].pointNumber - 1];
