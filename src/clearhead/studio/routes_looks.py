@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from clearhead.studio.looks import figure_json, look, read_settings
+from clearhead.studio.looks import LOOKS, figure_json, look, read_settings
 from clearhead.studio.models import fingerprint
 from clearhead.studio.replies import JSON, PACKED, query, read, reply, to_json
 from clearhead.studio.scoring import logits, score
@@ -28,7 +28,7 @@ async def view(http: Request) -> Response:
         return look(studio.models.load(run, step), name, settings, lambda other: studio.models.load(others(other)))
 
     key = ("look", run.path, fingerprint(run), name, step, repr(sorted(settings.items())))
-    return Response(await studio.remembered(key, make), media_type=JSON)
+    return Response(await studio.remembered(key, make, quick=LOOKS[name].quick), media_type=JSON)
 
 
 async def attention(http: Request) -> Response:
@@ -59,7 +59,7 @@ async def _packed(http: Request, what: str, asked: dict[str, Any], make: "Callab
     studio = studio_of(http)
     run = studio.board.run(http.path_params["run"])
     key = (what, run.path, fingerprint(run), repr(sorted(asked.items())))
-    found = await studio.remembered(key, lambda: make(studio.models.load(run, asked.get("step"))))
+    found = await studio.remembered(key, lambda: make(studio.models.load(run, asked.get("step"))), quick=True)
     return Response(found, media_type=PACKED)
 
 
