@@ -23,7 +23,7 @@ export function sampler(settings, changed, pick) {
   const slider = h("input", { type: "range", min: 0, max: MARKS, step: 1, value: place(settings.temperature), "aria-label": "Temperature",
     oninput: () => { settings.temperature = temperature(Number(slider.value)); paint(); }, onchange: () => changed(false) });
   const said = h("output", { class: "mono" });
-  const number = (/** @type {"top_k" | "top_p" | "seed"} */ name, /** @type {any} */ limits) => h("input", { type: "number", value: settings[name] ?? "", placeholder: "off", ...limits, onchange: (/** @type {any} */ e) => {
+  const number = (/** @type {"top_k" | "top_p" | "seed"} */ name, /** @type {any} */ limits) => h("input", { type: "number", value: settings[name] ?? "", placeholder: "off", ...limits, onchange: (e) => {
     settings[name] = e.target.value === "" || !e.target.validity.valid ? /** @type {any} */ (name === "seed" ? 0 : null) : Number(e.target.value);
     paint();
     changed(name === "seed");
