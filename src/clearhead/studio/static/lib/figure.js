@@ -3,6 +3,8 @@
 
 import { download, h } from "./dom.js";
 
+/** @import {Figure} from "../types.js" */
+
 /** @type {Promise<any> | undefined} */ let loading;
 
 /**
@@ -47,7 +49,7 @@ addEventListener("themechange", () => drawn.forEach((div) => {
   else drawn.delete(div);
 }));
 
-/** Draw, or draw again, into an element. @param {any} div @param {import("../types.js").Figure} figure @returns {Promise<any>} */
+/** Draw, or draw again, into an element. @param {any} div @param {Figure} figure @returns {Promise<any>} */
 export async function react(div, figure) {
   const library = await plotly();
   div.asked = figure.layout;
@@ -68,7 +70,7 @@ export function purge(div) {
 
 /**
  * A card with a picture and its downloads: PNG, SVG, and its data as JSON.
- * @param {Element} parent @param {import("../types.js").Figure} figure
+ * @param {Element} parent @param {Figure} figure
  * @param {{name: string, label?: string, numbers?: any}} about a name for files, words for those who cannot see it
  */
 export async function draw(parent, figure, about) {
