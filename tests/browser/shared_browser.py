@@ -18,7 +18,7 @@ import pytest
 from conftest import POEM
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, Page
+    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 ARGUMENTS = ["--no-sandbox", "--enable-unsafe-swiftshader"]
@@ -42,9 +42,9 @@ class Studio:
         return self.link.split("/?")[0]
 
     @property
-    def port(self) -> int:
-        """Where it listens."""
-        return urlsplit(self.link).port or 0
+    def token(self) -> str:
+        """The key."""
+        return self.link.split("token=")[1]
 
     def close(self, how: signal.Signals = signal.SIGINT) -> None:
         """End it, and wait for that."""
@@ -80,9 +80,13 @@ class Watch:
 
     def follow(self, page: "Page") -> None:
         """Write down what this page does from now on."""
-        page.on("console", lambda message: message.type == "error" and self.errors.append(message.text))
+        page.on("console", self._hear)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", lambda request: self.requests.append(request.url))
+
+    def _hear(self, message: "ConsoleMessage") -> None:
+        if message.type == "error":
+            self.errors.append(message.text)
 
     def check(self) -> None:
         """Nothing went wrong in the page (what its policy forbids is an error), and nothing left this machine."""

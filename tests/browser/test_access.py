@@ -8,12 +8,16 @@ import pytest
 from browser.shared_browser import Studio, Visitor, ready
 
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
-VIEWS = ("runs", "train", "play", "ladder")
+VIEWS = ("runs", "train", "play", "ladder", "attention", "embeddings", "inside", "lessons")
 ADDRESSES = {
     "runs": "/runs?compare=poem,table",
     "train": "/table/train",
     "play": "/poem/play?text=The%20wind&with=table",
     "ladder": "/poem/ladder",
+    "attention": "/poem/attention?text=The%20wind",
+    "embeddings": "/poem/embeddings?token=e&analogy=I+i+a",
+    "inside": "/poem/inside?sub=step&text=The%20wind",
+    "lessons": "/lessons?lesson=7",
 }
 
 

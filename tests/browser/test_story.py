@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from browser.shared_browser import Studio, Visitor, ready, studio_on
 from conftest import POEM
 
@@ -80,6 +82,7 @@ def test_from_an_empty_folder_to_a_model_that_writes(empty_studio: Studio, visit
     assert page.locator(".coloured span").count() == len("The wind") + 40
 
 
+@pytest.mark.slow
 def test_a_studio_that_is_killed_loses_nothing(visitor: Visitor, tmp_path: Path) -> None:
     visitor.watch.expected = ("ERR_CONNECTION_REFUSED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_EMPTY_RESPONSE", "401")
     with studio_on(tmp_path / "runs") as studio:
@@ -156,3 +159,33 @@ def test_bytes_that_are_no_utf8_ask_for_their_encoding(empty_studio: Studio, vis
     page.get_by_role("button", name="Try").click()
     page.locator("button.primary:enabled").wait_for()
     assert "Über den Hügel" in page.locator("pre.begins").inner_text()
+
+
+def test_a_text_is_dropped_pasted_or_named(empty_studio: Studio, visitor: Visitor, tmp_path: Path) -> None:
+    visitor.watch.expected = ("400",)
+    (tmp_path / "named.txt").write_text(POEM * 40, encoding="utf-8")
+    page = visitor.open(empty_studio)
+    ready(page, "runs")
+    page.evaluate(
+        """(text) => {
+      const dataTransfer = new DataTransfer();
+      dataTransfer.items.add(new File([text], "dropped.txt"));
+      const dropped = new DragEvent("drop", {dataTransfer, bubbles: true, cancelable: true});
+      document.querySelector(".drop").dispatchEvent(dropped);
+    }""",
+        POEM * 40,
+    )
+    pressed = page.locator(".chip[aria-pressed=true]")
+    page.locator(".chip", has_text="dropped.txt").and_(pressed).wait_for()
+    page.get_by_role("button", name="Paste").click()
+    page.get_by_label("Text to train on").fill(POEM * 40)
+    page.get_by_role("button", name="Use this text").click()
+    page.locator(".chip", has_text="pasted.txt").and_(pressed).wait_for()
+    page.get_by_role("button", name="Path").click()
+    page.get_by_label("Path of a file").fill(str(tmp_path / "missing.txt"))
+    page.get_by_role("button", name="Use this file").click()
+    page.locator(".problem", has_text="missing.txt").wait_for()  # in the words of the command line
+    page.get_by_label("Path of a file").fill(str(tmp_path / "named.txt"))
+    page.keyboard.press("Enter")
+    page.locator(".chip", has_text="named.txt").and_(pressed).wait_for()
+    page.get_by_role("button", name="Train", exact=True).and_(page.locator(":enabled")).wait_for()

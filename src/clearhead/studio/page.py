@@ -1,5 +1,6 @@
 """The page's own files: a few names, each with its type; no other name leads to a file."""
 
+import gzip
 import hashlib
 from collections.abc import Container
 from importlib.util import find_spec
@@ -62,9 +63,12 @@ async def docs(http: Request) -> Response:
 
 def _answer(http: Request, file: Path) -> Response:
     content = file.read_bytes()
-    headers = {"etag": f'"{hashlib.sha256(content).hexdigest()[:32]}"', "cache-control": KEEP}
+    headers = {"etag": f'W/"{hashlib.sha256(content).hexdigest()[:32]}"', "cache-control": KEEP}
     if http.headers.get("if-none-match") == headers["etag"]:
         return Response(status_code=304, headers=headers)
+    if "gzip" in http.headers.get("accept-encoding", ""):
+        content = gzip.compress(content, mtime=0)
+        headers |= {"content-encoding": "gzip", "vary": "accept-encoding"}
     return Response(content, headers=headers, media_type=TYPES[file.suffix])
 
 

@@ -86,7 +86,7 @@ const place = (v, low, high) => Math.round(255 * (low ? Math.max(0, Math.min(1, 
 /** The colour of a cell, and of writing on it. @param {number[][]} shades @param {number} v @param {number} low @param {number} high */
 export function shade(shades, v, low, high) {
   const [r, g, b] = shades[place(v, low, high)];
-  return { fill: `rgb(${r},${g},${b})`, ink: 0.3 * r + 0.6 * g + 0.1 * b > 130 ? "#14181d" : "#ffffff" };
+  return { fill: `rgb(${r},${g},${b})`, ink: 0.21 * (r / 255) ** 2.2 + 0.72 * (g / 255) ** 2.2 + 0.07 * (b / 255) ** 2.2 > 0.179 ? "#000" : "#fff" };
 }
 
 /** A matrix as an image of a pixel a cell; what is no number stays clear. @param {ArrayLike<number>} values @param {number} rows @param {number} columns @param {number[][]} shades @param {number} low @param {number} high */

@@ -1,7 +1,7 @@
 // @ts-check
 /** Curves of runs: grown by what is new, thinned, drawn. */
 
-import { h } from "./dom.js";
+import { h, segments } from "./dom.js";
 import { exports, purge, react } from "./figure.js";
 
 /** @typedef {import("../types.js").Curves} Curves */
@@ -39,6 +39,8 @@ export const plain = (text) => text.replaceAll("<", "<\u200b");
 
 /** Where steps lie along an axis. @param {Curves} curves @param {string} by steps, seconds or tokens @param {{step: number, seconds?: number | null}[]} at */
 const places = (curves, by, at) => at.map((p) => (by === "steps" ? p.step : by === "tokens" ? p.step * curves.tokens_per_step : p.seconds ?? null));
+/** Buttons for it. @param {string} by @param {(by: string) => void} change */
+export const along = (by, change) => segments("Along", [["steps", "Steps"], ["seconds", "Seconds"], ["tokens", "Tokens"]], by, change);
 /** @type {Record<string, string>} */
 export const AXES = { steps: "step", seconds: "seconds of training", tokens: "tokens read" };
 

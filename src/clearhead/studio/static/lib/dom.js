@@ -1,15 +1,13 @@
 // @ts-check
 /** Elements from words: text is always text, never markup. */
 
-const SVG = new Set(["svg", "path", "line", "rect", "g", "circle", "text", "title:svg"]);
-
 /**
  * An element. Attributes: `class`, `on...` handlers, `style` as an object, `data` as an object; true stands for a bare
  * attribute; null, undefined and false leave one out. Children: elements, texts, lists of them.
  * @param {string} tag @param {any} [attributes] @param {...any} children @returns {any}
  */
 export function h(tag, attributes, ...children) {
-  const made = SVG.has(tag) ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+  const made = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes ?? {})) {
     if (value == null || value === false) continue;
     if (name.startsWith("on")) made.addEventListener(name.slice(2), value);

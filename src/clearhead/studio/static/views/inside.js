@@ -66,6 +66,7 @@ export async function show(root, address, shell) {
       place.append(h("div", { class: "card stack" }, h("h2", null, `The logit of ${d.token}${d.against ? ` less the logit of ${d.against}` : ""}, after position ${d.position} “${found.numbers.tokens[d.position]}”`),
         check(`parts sum to ${d.total.toFixed(6)}, the model says ${d.logit.toFixed(6)}; the largest error over the whole vocabulary is ${d.error.toExponential(1)} (${d.norm})`),
         h("div", { class: "row" }, input("position", "After position", "the last"), input("token", "Logit of", "the likeliest"), input("against", "Less the logit of", "none"), input("patch", "Patch into another text of as many tokens"))));
+      if (found.numbers.patching && !found.figures.patching) place.append(h("p", null, "The texts do not differ here: there is nothing to share out. Choose a later position, or other tokens."));
       await pictures(found, ["parts", "patching", "depth"]);
       place.append(h("div", { class: "card stack" }, h("h2", null, "Means over the positions"), table(["Place", "Mean rank of the true next", "Bits", "KL to the end"], found.numbers.readings.places.map((/** @type {string} */ name, /** @type {number} */ i) => [name, ...["rank", "surprisal", "divergence"].map((what) => { const v = found.numbers.readings[what][i]; return fixed(v.reduce((/** @type {number} */ a, /** @type {number} */ b) => a + b, 0) / v.length, 2); })]))));
     },

@@ -1,9 +1,9 @@
 // @ts-check
 /** All runs, a new one, and the curves of those that are chosen. */
 
-import { ask, fill, h, problem, segments } from "../lib/dom.js";
+import { ask, fill, h, problem } from "../lib/dom.js";
 import { bytes, duration, fixed, short, when } from "../lib/format.js";
-import { comparison } from "../lib/curves.js";
+import { along, comparison } from "../lib/curves.js";
 import { starter } from "../lib/starter.js";
 
 export const view = {
@@ -88,7 +88,7 @@ export async function show(root, address, shell) {
     if (!chosen.size) return;
     if (!picture) {
       const by = address.params.get("by") ?? "steps";
-      picture = comparison(by, segments("Along", [["steps", "Steps"], ["seconds", "Seconds"], ["tokens", "Tokens"]], by, (other) => {
+      picture = comparison(by, along(by, (other) => {
         shell.go({ by: other }, { quiet: true });
         picture?.along(other);
       }));

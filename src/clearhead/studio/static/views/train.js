@@ -1,8 +1,8 @@
 // @ts-check
 /** One run while it trains: its curve against the rungs, its samples, its pace. */
 
-import { coalesce, fill, h, problem, segments } from "../lib/dom.js";
-import { AXES, SERIES, bits, chart, grown, lines } from "../lib/curves.js";
+import { coalesce, fill, h, problem } from "../lib/dom.js";
+import { AXES, SERIES, along, bits, chart, grown, lines } from "../lib/curves.js";
 import { colour } from "../lib/figure.js";
 import { bytes, duration, fixed, short, whole } from "../lib/format.js";
 
@@ -31,7 +31,7 @@ export async function show(root, address, shell) {
   const state = h("span", { class: "state" }), buttons = h("div", { class: "row" }), notices = h("ul", { class: "notices" });
   const strip = h("ol", { class: "strip", tabindex: 0, "aria-label": "Samples by step" });
   const numbers = () => curves, small = { height: 180 };
-  const main = chart("loss", "Loss", { height: 420 }, numbers, segments("Along", [["steps", "Steps"], ["seconds", "Seconds"], ["tokens", "Tokens"]], by, (other) => {
+  const main = chart("loss", "Loss", { height: 420 }, numbers, along(by, (other) => {
     by = other;
     shell.go({ by }, { quiet: true });
     paint(null);
