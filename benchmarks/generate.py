@@ -184,6 +184,10 @@ def measure(chosen: Any, folder: Path) -> dict[str, Any]:
         plain = our_gpt(size, qk_norm=False)
         kinds = {kind: with_weights(plain, kind) for kind in ("int8", "bfloat16")}
         sides = {"ours": ours(plain), **{kind: ours(model) for kind, model in kinds.items()}}
+        rounded = {"int8": ours(with_weights(gpt, "int8")), "transformers": transformers(size)}
+        found[f"{name}, int8"] = compare(rounded, rounds)
+        rounded = {"int8": ours(with_weights(gpt, "int8"), 32, 127), "transformers": transformers(size, 32, 127)}
+        found[f"{name}, int8, batch 32"] = compare(rounded, max(2, rounds // 2))
         if chosen.llama2c:
             peer = llama2c(chosen.llama2c, size, folder, chosen.threads)
             found[f"{name}, beside C"] = compare({"ours": ours(plain), "llama2.c": peer}, rounds)

@@ -100,3 +100,35 @@ export interface View {
 declare global {
   interface Window { Plotly: any }
 }
+
+export interface Lettering { fill?: string; size?: number; align?: "left" | "center" | "right"; mono?: boolean; bold?: boolean; turn?: boolean }
+
+/** One way to draw, on a canvas or into SVG; x and y of a text are its middle. */
+export interface Pen {
+  rect(x: number, y: number, w: number, h: number, fill: string, stroke?: string): void;
+  line(x1: number, y1: number, x2: number, y2: number, stroke: string, width?: number, alpha?: number): void;
+  dot(x: number, y: number, r: number, fill: string, stroke?: string): void;
+  text(words: string, x: number, y: number, how?: Lettering): void;
+  image(image: HTMLCanvasElement, x: number, y: number, w: number, h: number): void;
+}
+
+/** A picture of our own; Hit is what can be pointed at in it. */
+export interface Sketch<Hit> {
+  /** Of its files. */
+  name: string;
+  /** For those who cannot see it. */
+  label: string;
+  height(width: number): number;
+  draw(pen: Pen, width: number): void;
+  /** What lies at a point. */
+  find(x: number, y: number, width: number): Hit | null;
+  /** What is lit, on a canvas of its own. */
+  light(pen: Pen, hit: Hit, width: number): void;
+  /** In a line. */
+  tell(hit: Hit): string;
+  /** By the arrow keys. */
+  move(hit: Hit | null, dx: number, dy: number): Hit;
+  pick?(hit: Hit): void;
+  hover?(hit: Hit | null): void;
+  data(): any;
+}

@@ -4,64 +4,50 @@
 import { download, h } from "./dom.js";
 import { colour } from "./figure.js";
 
-export const MONO = "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace";
+const MONO = "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace", SANS = "system-ui, sans-serif";
 
-/** @typedef {{fill?: string, size?: number, align?: "left" | "center" | "right", mono?: boolean, bold?: boolean, turn?: boolean}} Lettering */
+/** @typedef {import("../types.js").Pen} Pen */
 
-/** Draws on a canvas. */
-class Ink {
-  /** @param {CanvasRenderingContext2D} c */
-  constructor(c) { this.c = c; }
-  /** @param {number} x @param {number} y @param {number} w @param {number} h @param {string} fill @param {string} [stroke] */
+/** Draws on a canvas. @type {(c: CanvasRenderingContext2D) => Pen} */
+const ink = (c) => ({
   rect(x, y, w, h, fill, stroke) {
-    if (fill) { this.c.fillStyle = fill; this.c.fillRect(x, y, w, h); }
-    if (stroke) { this.c.strokeStyle = stroke; this.c.lineWidth = 1.5; this.c.strokeRect(x, y, w, h); }
-  }
-  /** @param {number} x1 @param {number} y1 @param {number} x2 @param {number} y2 @param {string} stroke @param {number} [width] @param {number} [alpha] */
+    if (fill) { c.fillStyle = fill; c.fillRect(x, y, w, h); }
+    if (stroke) { c.strokeStyle = stroke; c.lineWidth = 1.5; c.strokeRect(x, y, w, h); }
+  },
   line(x1, y1, x2, y2, stroke, width = 1, alpha = 1) {
-    Object.assign(this.c, { strokeStyle: stroke, lineWidth: width, globalAlpha: alpha });
-    this.c.beginPath(); this.c.moveTo(x1, y1); this.c.lineTo(x2, y2); this.c.stroke();
-    this.c.globalAlpha = 1;
-  }
-  /** @param {number} x @param {number} y @param {number} r @param {string} fill @param {string} [stroke] */
+    Object.assign(c, { strokeStyle: stroke, lineWidth: width, globalAlpha: alpha });
+    c.beginPath(); c.moveTo(x1, y1); c.lineTo(x2, y2); c.stroke();
+    c.globalAlpha = 1;
+  },
   dot(x, y, r, fill, stroke) {
-    this.c.beginPath(); this.c.arc(x, y, r, 0, 7); this.c.fillStyle = fill; this.c.fill();
-    if (stroke) { this.c.strokeStyle = stroke; this.c.lineWidth = 1.5; this.c.stroke(); }
-  }
-  /** @param {string} words @param {number} x @param {number} y of the middle @param {Lettering} [how] */
+    c.beginPath(); c.arc(x, y, r, 0, 7); c.fillStyle = fill; c.fill();
+    if (stroke) { c.strokeStyle = stroke; c.lineWidth = 1.5; c.stroke(); }
+  },
   text(words, x, y, { fill = colour("ink"), size = 12, align = "left", mono = true, bold = false, turn = false } = {}) {
-    Object.assign(this.c, { fillStyle: fill, font: `${bold ? 600 : 400} ${size}px ${mono ? MONO : "system-ui, sans-serif"}`, textAlign: align, textBaseline: "middle" });
-    if (!turn) return this.c.fillText(words, x, y);
-    this.c.save(); this.c.translate(x, y); this.c.rotate(-Math.PI / 2); this.c.fillText(words, 0, 0); this.c.restore();
-  }
-  /** @param {HTMLCanvasElement} image @param {number} x @param {number} y @param {number} w @param {number} h */
+    Object.assign(c, { fillStyle: fill, font: `${bold ? 600 : 400} ${size}px ${mono ? MONO : SANS}`, textAlign: align, textBaseline: "middle" });
+    c.save(); c.translate(x, y);
+    if (turn) c.rotate(-Math.PI / 2);
+    c.fillText(words, 0, 0); c.restore();
+  },
   image(image, x, y, w, h) {
-    this.c.imageSmoothingEnabled = w < image.width;
-    this.c.drawImage(image, x, y, w, h);
-  }
-}
+    c.imageSmoothingEnabled = w < image.width;
+    c.drawImage(image, x, y, w, h);
+  },
+});
 
 const escaped = (/** @type {string} */ s) => s.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 
-/** Writes SVG. @implements {Pick<Ink, "rect" | "line" | "dot" | "text" | "image">} */
-class Svg {
-  /** @type {string[]} */ parts = [];
-  /** @type {Ink["rect"]} */
-  rect(x, y, w, h, fill, stroke) { this.parts.push(`<rect x="${x}" y="${y}" width="${w}" height="${h}" fill="${fill || "none"}" stroke="${stroke ?? "none"}"/>`); }
-  /** @type {Ink["line"]} */
-  line(x1, y1, x2, y2, stroke, width = 1, alpha = 1) { this.parts.push(`<line x1="${x1}" y1="${y1}" x2="${x2}" y2="${y2}" stroke="${stroke}" stroke-width="${width}" opacity="${alpha}"/>`); }
-  /** @type {Ink["dot"]} */
-  dot(x, y, r, fill, stroke) { this.parts.push(`<circle cx="${x}" cy="${y}" r="${r}" fill="${fill}" stroke="${stroke ?? "none"}"/>`); }
-  /** @type {Ink["text"]} */
+/** Writes SVG. @type {(parts: string[]) => Pen} */
+const svg = (parts) => ({
+  rect(x, y, w, h, fill, stroke) { parts.push(`<rect x="${x}" y="${y}" width="${w}" height="${h}" fill="${fill || "none"}" stroke="${stroke ?? "none"}"/>`); },
+  line(x1, y1, x2, y2, stroke, width = 1, alpha = 1) { parts.push(`<line x1="${x1}" y1="${y1}" x2="${x2}" y2="${y2}" stroke="${stroke}" stroke-width="${width}" opacity="${alpha}"/>`); },
+  dot(x, y, r, fill, stroke) { parts.push(`<circle cx="${x}" cy="${y}" r="${r}" fill="${fill}" stroke="${stroke ?? "none"}"/>`); },
   text(words, x, y, { fill = colour("ink"), size = 12, align = "left", mono = true, bold = false, turn = false } = {}) {
     const anchor = { left: "start", center: "middle", right: "end" }[align], turned = turn ? ` transform="rotate(-90 ${x} ${y})"` : "";
-    this.parts.push(`<text x="${x}" y="${y}" font-size="${size}" font-weight="${bold ? 600 : 400}" font-family="${mono ? MONO : "system-ui, sans-serif"}" text-anchor="${anchor}" dominant-baseline="central" fill="${fill}"${turned}>${escaped(words)}</text>`);
-  }
-  /** @type {Ink["image"]} */
-  image(image, x, y, w, h) { this.parts.push(`<image href="${image.toDataURL()}" x="${x}" y="${y}" width="${w}" height="${h}" preserveAspectRatio="none" style="image-rendering:pixelated"/>`); }
-}
-
-/** @typedef {Ink | Svg} Pen */
+    parts.push(`<text x="${x}" y="${y}" font-size="${size}" font-weight="${bold ? 600 : 400}" font-family="${mono ? MONO : SANS}" text-anchor="${anchor}" dominant-baseline="central" fill="${fill}"${turned}>${escaped(words)}</text>`);
+  },
+  image(image, x, y, w, h) { parts.push(`<image href="${image.toDataURL()}" x="${x}" y="${y}" width="${w}" height="${h}" preserveAspectRatio="none" style="image-rendering:pixelated"/>`); },
+});
 
 /** Whether the page is dark. */
 export const dark = () => /^#?[0-3]/.test(colour("card"));
@@ -116,97 +102,73 @@ export function reach(values) {
   return most || 1;
 }
 
-/**
- * @template Hit
- * @typedef {object} Sketch
- * @property {string} name of the picture's files
- * @property {string} label for those who cannot see it
- * @property {(width: number) => number} height
- * @property {(pen: Pen, width: number) => void} draw
- * @property {(x: number, y: number, width: number) => Hit | null} [find] what lies at a point
- * @property {(pen: Pen, hit: Hit, width: number) => void} [light]
- * @property {(hit: Hit) => string} [tell] in a line
- * @property {(hit: Hit) => void} [pick]
- * @property {(hit: Hit | null, dx: number, dy: number) => Hit} [move] by the arrow keys
- * @property {(hit: Hit | null) => void} [hover]
- * @property {() => any} data
- */
-
 /** Scales a canvas for its screen. @param {HTMLCanvasElement} canvas @param {number} w @param {number} h @param {number} [by] */
 function prepared(canvas, w, h, by = devicePixelRatio) {
   canvas.width = Math.max(1, Math.round(w * by)); canvas.height = Math.max(1, Math.round(h * by));
   canvas.style.setProperty("height", `${h}px`); canvas.style.setProperty("width", `${w}px`);
   const c = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   c.scale(by, by);
-  return new Ink(c);
+  return { pen: ink(c), clear: () => c.clearRect(0, 0, w, h) };
 }
 
 /**
  * A picture with its line of words below and its downloads. `redraw` draws all of it, `show` lights a hit from outside.
- * @template Hit @param {Element} parent @param {Sketch<Hit>} sketch
+ * @template Hit @param {Element} parent @param {import("../types.js").Sketch<Hit>} sketch
  */
 export function picture(parent, sketch) {
   const base = h("canvas"), over = h("canvas", { class: "over" }), told = h("p", { class: "told", "aria-live": "polite" });
-  const stage = h("div", { class: "stage", role: "img", tabindex: sketch.find ? 0 : null, "aria-label": sketch.label, data: { picture: sketch.name } }, base, over);
-  const made = h("figure", { class: "own" }, stage, told, files(sketch, () => width));
+  const stage = h("div", { class: "stage", role: "img", tabindex: 0, "aria-label": sketch.label, data: { picture: sketch.name } }, base, over);
+  const made = h("figure", { class: "own" }, stage, told, files());
   parent.append(made);
   let width = 0, frame = 0;
   /** @type {Hit | null} */ let hit = null;
-  /** @type {Ink} */ let top;
+  /** @type {ReturnType<typeof prepared>} */ let top;
   const redraw = () => {
     width = Math.floor(made.clientWidth);
     if (!width) return;
-    sketch.draw(prepared(base, width, sketch.height(width)), width);
+    sketch.draw(prepared(base, width, sketch.height(width)).pen, width);
     top = prepared(over, width, sketch.height(width));
     show(hit);
   };
   const show = (/** @type {Hit | null} */ found, words = true) => {
     hit = found;
     const began = performance.now();
-    top?.c.clearRect(0, 0, width, sketch.height(width));
-    if (hit !== null && top) sketch.light?.(top, hit, width);
-    if (words && sketch.tell) told.textContent = hit === null ? "" : sketch.tell(hit);
+    top?.clear();
+    if (hit !== null && top) sketch.light(top.pen, hit, width);
+    if (words) told.textContent = hit === null ? "" : sketch.tell(hit);
     stage.dataset.lit = (performance.now() - began).toFixed(2);
   };
-  const point = (/** @type {PointerEvent} */ e) => sketch.find?.(e.offsetX, e.offsetY, width) ?? null;
   const enter = (/** @type {Hit | null} */ found) => {
     if (JSON.stringify(found) === JSON.stringify(hit)) return;
     cancelAnimationFrame(frame);
     frame = requestAnimationFrame(() => { show(found); sketch.hover?.(found); });
   };
-  if (sketch.find) {
-    stage.addEventListener("pointermove", (/** @type {PointerEvent} */ e) => enter(point(e)));
-    stage.addEventListener("pointerleave", () => enter(null));
-    stage.addEventListener("click", (/** @type {any} */ e) => { const found = point(e); if (found !== null) sketch.pick?.(found); });
-    stage.addEventListener("keydown", (/** @type {KeyboardEvent} */ e) => {
-      const by = /** @type {Record<string, number[]>} */ ({ ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] })[e.key];
-      if (by && sketch.move) { e.preventDefault(); enter(sketch.move(hit, by[0], by[1])); }
-      if (e.key === "Enter" && hit !== null) sketch.pick?.(hit);
-    });
-  }
+  stage.addEventListener("pointermove", (/** @type {PointerEvent} */ e) => enter(sketch.find(e.offsetX, e.offsetY, width)));
+  stage.addEventListener("pointerleave", () => enter(null));
+  stage.addEventListener("click", (/** @type {PointerEvent} */ e) => { const found = sketch.find(e.offsetX, e.offsetY, width); if (found !== null) sketch.pick?.(found); });
+  stage.addEventListener("keydown", (/** @type {KeyboardEvent} */ e) => {
+    const by = /** @type {Record<string, number[]>} */ ({ ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] })[e.key];
+    if (by) { e.preventDefault(); enter(sketch.move(hit, by[0], by[1])); }
+    if (e.key === "Enter" && hit !== null) sketch.pick?.(hit);
+  });
   const watch = new ResizeObserver(() => { if (Math.floor(made.clientWidth) !== width) redraw(); });
   watch.observe(made);
   const themed = () => (made.isConnected ? redraw() : (removeEventListener("themechange", themed), watch.disconnect()));
   addEventListener("themechange", themed);
   redraw();
   return { redraw, show, made };
-}
 
-/** Buttons for the files of a sketch. @param {Sketch<any>} sketch @param {() => number} across */
-export function files(sketch, across) {
-  const png = () => {
-    const canvas = h("canvas"), w = across(), pen = prepared(canvas, w, sketch.height(w), 2);
-    pen.rect(0, 0, w, sketch.height(w), colour("card"));
-    sketch.draw(pen, w);
-    canvas.toBlob((/** @type {Blob} */ blob) => download(`${sketch.name}.png`, blob));
-  };
-  const svg = () => {
-    const pen = new Svg(), w = across(), high = sketch.height(w);
-    pen.rect(0, 0, w, high, colour("card"));
-    sketch.draw(pen, w);
-    download(`${sketch.name}.svg`, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${w} ${high}" width="${w}" height="${high}">${pen.parts.join("")}</svg>`, "image/svg+xml");
-  };
-  const data = () => download(`${sketch.name}.json`, JSON.stringify(sketch.data()));
-  return h("figcaption", { class: "exports" }, /** @type {[string, () => void][]} */ ([["PNG", png], ["SVG", svg], ["Data", data]]).map(([words, onclick]) =>
-    h("button", { type: "button", class: "quiet", onclick, "aria-label": `${words} of ${sketch.name}` }, words)));
+  function files() {
+    const whole = (/** @type {Pen} */ pen) => { pen.rect(0, 0, width, sketch.height(width), colour("card")); sketch.draw(pen, width); };
+    const save = {
+      PNG: () => { const canvas = h("canvas"); whole(prepared(canvas, width, sketch.height(width), 2).pen); canvas.toBlob((/** @type {Blob} */ blob) => download(`${sketch.name}.png`, blob)); },
+      SVG: () => {
+        const parts = /** @type {string[]} */ ([]), high = sketch.height(width);
+        whole(svg(parts));
+        download(`${sketch.name}.svg`, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${high}" width="${width}" height="${high}">${parts.join("")}</svg>`, "image/svg+xml");
+      },
+      Data: () => download(`${sketch.name}.json`, JSON.stringify(sketch.data())),
+    };
+    return h("figcaption", { class: "exports" }, Object.entries(save).map(([words, onclick]) => h("button", { type: "button", class: "quiet", onclick, "aria-label": `${words} of ${sketch.name}` }, words)));
+  }
 }

@@ -5,7 +5,7 @@ import { ramp, shade } from "../lib/canvas.js";
 import { latest, steps, textForm } from "../lib/controls.js";
 import { field, fill, h, segments } from "../lib/dom.js";
 import { draw } from "../lib/figure.js";
-import { fixed, percent, whole } from "../lib/format.js";
+import { fixed, percent } from "../lib/format.js";
 
 export const view = {
   name: "inside",
@@ -50,13 +50,7 @@ export async function show(root, address, shell) {
     }
     return divs;
   }
-  const words = (/** @type {any} */ found) => h("details", { class: "more" }, h("summary", null, "All of it as text"), h("pre", null, found.text));
   const check = (/** @type {string} */ said) => h("p", { class: "check", data: { check: sub } }, said);
-  const table = (/** @type {string[]} */ head, /** @type {any[][]} */ rows) => {
-    const number = head.map((_, i) => i > 0 && rows.every((row) => /^([-+−]?\d|–|$)/.test(`${row[i].textContent ?? row[i]}`)) && "n");
-    return h("div", { class: "scroll" }, h("table", null, h("thead", null, h("tr", null, head.map((name, i) => h("th", { scope: "col", class: number[i] }, name)))), h("tbody", null, rows.map((row) => h("tr", null, row.map((cell, i) => h(i ? "td" : "th", { class: i ? number[i] : "mono", scope: i ? null : "row" }, cell)))))));
-  };
-
   /** @type {Record<string, (found: any) => any>} */
   const shown = {
     async lens(found) {
@@ -68,7 +62,6 @@ export async function show(root, address, shell) {
         h("div", { class: "row" }, input("position", "After position", "the last"), input("token", "Logit of", "the likeliest"), input("against", "Less the logit of", "none"), input("patch", "Patch into another text of as many tokens"))));
       if (found.numbers.patching && !found.figures.patching) place.append(h("p", null, "The texts do not differ here: there is nothing to share out. Choose a later position, or other tokens."));
       await pictures(found, ["parts", "patching", "depth"]);
-      place.append(h("div", { class: "card stack" }, h("h2", null, "Means over the positions"), table(["Place", "Mean rank of the true next", "Bits", "KL to the end"], found.numbers.readings.places.map((/** @type {string} */ name, /** @type {number} */ i) => [name, ...["rank", "surprisal", "divergence"].map((what) => { const v = found.numbers.readings[what][i]; return fixed(v.reduce((/** @type {number} */ a, /** @type {number} */ b) => a + b, 0) / v.length, 2); })]))));
     },
     async step(found) {
       const n = found.numbers, stages = n.stages.filter((/** @type {any} */ s) => s.block === null || s.block === n.shown_block || s.name === "x = x + ffwd"), shades = ramp("signed");
@@ -87,13 +80,12 @@ export async function show(root, address, shell) {
       const back = n.backward, tick = h("input", { type: "checkbox", checked: !!back, onchange: () => note({ backward: tick.checked ? "true" : "" }) });
       place.append(h("div", { class: "card stack" }, h("label", { class: "row" }, tick, h("b", null, "Backward: one training step on this text, in a copy of the weights")), back && [
         h("p", null, `Loss on this text ${back.loss_before.toFixed(4)} → ${back.loss_after.toFixed(4)} nats. `, back.optimizer ?? `Plain SGD at rate ${back.rate}: after = logit − rate × gradient; ${back.rows_moved} rows moved.`),
-        back.cells ? [check(`autograd and the formula, row's share × (softmax − share), differ by ${back.gradient_error.toExponential(1)} at most; the update by ${back.update_error.toExponential(1)}`),
-          table([`${back.token} then`, "followed", "share", "softmax", "gradient", "formula", "logit", "after"], back.cells.slice(0, 12).map((/** @type {any} */ c) => [c.token, c.followed, ...[c.share, c.probability, c.gradient, c.formula, c.before, c.after].map((v) => fixed(v, 4))]))]
-          : table(["Tensor", "Shape", "|weight|", "|gradient|", "|update|", "update / weight"], back.tensors.map((/** @type {any} */ m) => [m.name, m.shape.join(" × "), fixed(m.weight), m.gradient.toExponential(2), m.update.toExponential(2), m.ratio === null ? "from zero" : m.ratio.toExponential(2)]))]));
+        back.cells && check(`autograd and the formula, row's share × (softmax − share), differ by ${back.gradient_error.toExponential(1)} at most; the update by ${back.update_error.toExponential(1)}`),
+        h("pre", null, found.text.slice(found.text.indexOf("\n\nbackward") + 2))]));
       await pictures(found);
     },
     async trick(found) {
-      place.append(h("div", { class: "card stack" }, h("h2", null, "Four ways to the average of the past"), table(["Way", "in code", "differs from the loop"], found.numbers.ways.map((/** @type {any} */ w) => [w.name, h("code", null, w.code), w.difference.toExponential(1)])), h("p", { class: "muted" }, `x: ${found.numbers.vectors}`)));
+      place.append(h("div", { class: "card stack" }, h("h2", null, "Four ways to the average of the past"), h("pre", { data: { check: sub } }, found.text)));
       await pictures(found);
     },
     async bigram(found) {
@@ -102,15 +94,12 @@ export async function show(root, address, shell) {
         h("div", { class: "sum", role: "img", "aria-label": "floor, leak and misfit as shares of the loss" }, ["floor", "leak", "misfit"].map((name) => h("i", { class: name, title: name, style: { "--share": `${Math.max(0, bits[name] / bits.loss)}` } }))),
         h("dl", { class: "facts" }, [["Loss", bits.loss], ["Floor: the text's own pairs", bits.floor], ["Leak: belief in pairs never seen", bits.leak], ["Misfit: wrong shares", bits.misfit], ["Gap", bits.gap]].map(([name, v]) => h("div", null, h("dt", null, name), h("dd", null, v.toFixed(4), h("small", null, " bits"))))),
         h("p", { data: { stabilised: n.stabilised } }, n.stabilised === null ? "No verdict: this table was never what training made smaller." : `${n.stabilised ? "Stabilised" : "Not stabilised"}: the gap of ${bits.gap.toFixed(4)} bits is ${n.stabilised ? "below" : "not below"} the threshold of ${n.threshold}.`),
-        check(`floor + leak + misfit differ from the loss by ${n.check.toExponential(1)} nats`),
-        n.signals.length > 0 && h("details", { class: "more" }, h("summary", null, "What others go by, and why it misleads"), table(["Signal", "Value", "Says", "Why it misleads"], n.signals.map((/** @type {any} */ s) => [s.name, `${s.value.toExponential(2)} ${s.unit}`, s.looks_done ? "looks done" : "", s.misleads])))], n.pair && h("pre", null, found.text)));
+        check(`floor + leak + misfit differ from the loss by ${n.check.toExponential(1)} nats`)], n.pair && h("pre", null, found.text)));
       const divs = await pictures(found);
       for (const name of ["counts", "softmax", "difference"]) divs[name]?.on("plotly_click", (/** @type {any} */ e) => { const { xaxis, yaxis } = found.figures[name].layout, [{ x, y }] = e.points; shell.go({ current: yaxis.ticktext[y], following: xaxis.ticktext[x] }); });
     },
     async init(found) {
-      const n = found.numbers, best = Math.min(...n.starts.map((/** @type {any} */ s) => s.final));
-      place.append(h("div", { class: "card stack" }, h("h2", null, n.title), table(["Start", "First loss predicted", "measured", "Logit spread", `After ${n.steps} steps`, "Steps to target"], n.starts.map((/** @type {any} */ s) => [[s.init, s.tied && "tied", s.scaled_embedding && "scaled embedding", s.own && "(the run's own)"].filter(Boolean).join(", "), fixed(s.predicted), fixed(s.measured), fixed(s.logit_spread), s.final === best ? h("b", null, fixed(s.final)) : fixed(s.final), whole(s.steps_to_target)])),
-        h("p", { class: "muted" }, `Nats per token on ${n.measured_on}; ln V = ${n.uniform.toFixed(3)}; target ${n.target.toFixed(3)}, ${n.target_words}. One seed: a hundredth says nothing.`)));
+      place.append(h("div", { class: "card stack" }, h("h2", null, found.title), h("pre", null, found.text)));
       await pictures(found);
     },
   };
@@ -122,7 +111,7 @@ export async function show(root, address, shell) {
       fill(place, found.numbers.notes?.length > 0 && h("p", { class: "muted" }, found.numbers.notes.join("; ")));
       root.dataset.shown = "";
       await shown[sub](found);
-      place.append(words(found));
+      if (!place.querySelector("pre")) place.append(h("details", { class: "more" }, h("summary", null, "All of it as text"), h("pre", null, found.text)));
       root.dataset.shown = sub;
       root.dataset.step = found.step;
     });
