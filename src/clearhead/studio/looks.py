@@ -36,22 +36,22 @@ class Look:
     """Flag of `clearhead inspect` -> how its value is read."""
     several: tuple[str, ...] = ()
     """Those that may be given more than once."""
-    dear: bool = False
-    """It takes seconds: it reads the validation text, or trains."""
+    quick: bool = True
+    """Over in a moment: does not wait for those that read much text, compare all tokens, or train."""
 
 
 LOOKS = {
-    "attention": Look("attention", {"text": str, "layer": int, "head": int, "position": int}, dear=True),
+    "attention": Look("attention", {"text": str, "layer": int, "head": int, "position": int}, quick=False),
     "bigram": Look("bigram", {"current": str, "following": str}),
     "embeddings": Look(
         "embeddings",
         {"tokens": str, "analogy": str, "also": str, "dimension": int, "projection": str},
         several=("tokens", "analogy", "also", "dimension"),
-        dear=True,
+        quick=False,
     ),
-    "init": Look("init", {"steps": int, "target": float}, dear=True),
+    "init": Look("init", {"steps": int, "target": float}, quick=False),
     "lens": Look("lens", {"text": str, "position": int, "token": str, "against": str, "patch": str}),
-    "loss": Look("loss", {"text": str}, dear=True),
+    "loss": Look("loss", {"text": str}, quick=False),
     "next": Look("next", {"prompt": str, "temperature": float, "top_k": int, "top_p": float, "seed": int, "row": int}),
     "step": Look("one_step", {"text": str, "layer": int, "backward": _switch}),
     "trick": Look("trick", {"text": str}),

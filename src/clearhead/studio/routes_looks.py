@@ -28,7 +28,7 @@ async def view(http: Request) -> Response:
         return look(studio.models.load(run, step), name, settings, lambda other: studio.models.load(others(other)))
 
     key = ("look", run.path, fingerprint(run), name, step, repr(sorted(settings.items())))
-    return Response(await studio.remembered(key, make, dear=LOOKS[name].dear), media_type=JSON)
+    return Response(await studio.remembered(key, make, quick=LOOKS[name].quick), media_type=JSON)
 
 
 async def attention(http: Request) -> Response:
@@ -59,7 +59,7 @@ async def _packed(http: Request, what: str, asked: dict[str, Any], make: "Callab
     studio = studio_of(http)
     run = studio.board.run(http.path_params["run"])
     key = (what, run.path, fingerprint(run), repr(sorted(asked.items())))
-    found = await studio.remembered(key, lambda: make(studio.models.load(run, asked.get("step"))), dear=False)
+    found = await studio.remembered(key, lambda: make(studio.models.load(run, asked.get("step"))), quick=True)
     return Response(found, media_type=PACKED)
 
 
@@ -74,7 +74,7 @@ async def ladder(http: Request) -> Response:
         found = studio.models.load(run).ladder()
         return b'%s,"figure":%s}' % (to_json({"ladder": found.to_dict()})[:-1], figure_json(ladder_figure(found)))
 
-    return Response(await studio.remembered(("ladder", run.path, fingerprint(run)), make, dear=True), media_type=JSON)
+    return Response(await studio.remembered(("ladder", run.path, fingerprint(run)), make), media_type=JSON)
 
 
 async def scores(http: Request) -> Response:
@@ -102,7 +102,7 @@ async def what_was_gained(http: Request) -> Response:
     run = studio.board.run(http.path_params["run"])
     key = ("gains", run.path, fingerprint(run))
     return Response(
-        await studio.remembered(key, lambda: to_json(studio.models.load(run).gains().to_dict()), dear=True),
+        await studio.remembered(key, lambda: to_json(studio.models.load(run).gains().to_dict())),
         media_type=JSON,
     )
 

@@ -58,10 +58,10 @@ class Studio:
         async with self._quick:
             return await asyncio.to_thread(call, *arguments)
 
-    async def remembered(self, key: Hashable, make: Callable[[], bytes], *, dear: bool) -> bytes:
-        """What `make` makes, or has made for this key before; what is dear does not hold up what is cheap."""
+    async def remembered(self, key: Hashable, make: Callable[[], bytes], *, quick: bool = False) -> bytes:
+        """What `make` makes, or has made for this key before; what is quick does not wait for what takes long."""
         if key not in self._kept:
-            async with self._turn if dear else self._quick:
+            async with self._quick if quick else self._turn:
                 if key not in self._kept:
                     self._keep(key, await asyncio.to_thread(make))
         self._kept.move_to_end(key)
