@@ -175,17 +175,17 @@ def test_a_text_is_dropped_pasted_or_named(empty_studio: Studio, visitor: Visito
     }""",
         POEM * 40,
     )
-    pressed = page.locator(".chip[aria-pressed=true]")
-    page.locator(".chip", has_text="dropped.txt").and_(pressed).wait_for()
+    pressed = page.locator(".text[aria-pressed=true]")
+    page.locator(".text", has_text="dropped.txt").and_(pressed).wait_for()
     page.get_by_role("button", name="Paste").click()
     page.get_by_label("Text to train on").fill(POEM * 40)
     page.get_by_role("button", name="Use this text").click()
-    page.locator(".chip", has_text="pasted.txt").and_(pressed).wait_for()
+    page.locator(".text", has_text="pasted.txt").and_(pressed).wait_for()
     page.get_by_role("button", name="Path").click()
     page.get_by_label("Path of a file").fill(str(tmp_path / "missing.txt"))
     page.get_by_role("button", name="Use this file").click()
     page.locator(".problem", has_text="missing.txt").wait_for()  # in the words of the command line
     page.get_by_label("Path of a file").fill(str(tmp_path / "named.txt"))
     page.keyboard.press("Enter")
-    page.locator(".chip", has_text="named.txt").and_(pressed).wait_for()
+    page.locator(".text", has_text="named.txt").and_(pressed).wait_for()
     page.get_by_role("button", name="Train", exact=True).and_(page.locator(":enabled")).wait_for()

@@ -4,20 +4,20 @@
 import * as api from "./lib/api.js";
 import { fill, h, problem } from "./lib/dom.js";
 
-/** @typedef {import("./types.js").Run} Run */
+/** @import {Address, Changes, Run, Shell, Shown, View} from "./types.js" */
 
 const VIEWS = { runs: "Runs", train: "Train", play: "Play", ladder: "Ladder", attention: "Attention", embeddings: "Embeddings", inside: "Inside", lessons: "Lessons" };
 const ALONE = ["runs", "lessons", "docs"];
 const one = (/** @type {string} */ id) => /** @type {any} */ (document.getElementById(id));
 const root = document.documentElement;
 
-/** @type {import("./types.js").Address} */ let address;
-/** @type {import("./types.js").Shown} */ let shown = {};
+/** @type {Address} */ let address;
+/** @type {Shown} */ let shown = {};
 /** @type {EventSource | undefined} */ let news;
 /** @type {{run: string | null, cursor: number}} */ let listening = { run: null, cursor: 0 };
 let turn = 0, waited = 0;
 
-/** @type {import("./types.js").Shell} */
+/** @type {Shell} */
 const shell = {
   state: /** @type {any} */ (null),
   runs: [],
@@ -42,7 +42,7 @@ const shell = {
   },
 };
 
-/** @returns {import("./types.js").Address} */
+/** @returns {Address} */
 function read() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?", 2);
   const parts = path.split("/").filter(Boolean).map((part) => decodeURIComponent(part));
@@ -50,13 +50,13 @@ function read() {
   return { run, view: view in VIEWS || view === "docs" ? view : "runs", params: new URLSearchParams(query) };
 }
 
-/** @param {import("./types.js").Address} to */
+/** @param {Address} to */
 function hash({ run, view, params }) {
   const query = params.toString();
   return `#/${run && !ALONE.includes(view) ? `${encodeURIComponent(run)}/` : ""}${view}${query && `?${query}`}`;
 }
 
-/** @param {import("./types.js").Changes} changes @param {boolean} fresh */
+/** @param {Changes} changes @param {boolean} fresh */
 function changed({ run = address.run, view = address.view, ...rest }, fresh) {
   const params = new URLSearchParams(fresh ? "" : address.params);
   for (const [name, value] of Object.entries(rest)) value == null || value === "" ? params.delete(name) : params.set(name, `${value}`);
@@ -94,7 +94,7 @@ async function show() {
   section.removeAttribute("aria-busy");
 }
 
-/** @param {import("./types.js").View} view */
+/** @param {View} view */
 const about = (view) => view.about.length > 0 && h("details", { class: "about" }, h("summary", null, "What am I looking at?"),
   h("p", null, view.about.join(" "), " ", h("a", { href: `#/docs?at=${encodeURIComponent(view.docs)}` }, "Read more")));
 

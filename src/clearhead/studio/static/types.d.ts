@@ -97,6 +97,19 @@ export interface View {
   docs: string;
 }
 
+/** Shows a view in its section. */
+export type Show = (root: HTMLElement, address: Address, shell: Shell) => Promise<Shown | void>;
+
+/** Of an element: handlers are `onclick` and the like. */
+export interface Attributes { [handler: `on${string}`]: ((event: any) => any) | null | undefined; [name: string]: unknown }
+
+export interface Rung { name: string; bits_per_char: number; nats_per_token: number; parameters: number; context: number; note: string; run: string | null }
+
+/** What a rung pays for each of the tokens. */
+export interface Costs { name: string; over: string | null; nats: number[] }
+
+export interface Gains { before: string; tokens: string[]; rungs: Costs[] }
+
 declare global {
   interface Window { Plotly: any }
 }

@@ -4,7 +4,7 @@
 import { h, segments } from "./dom.js";
 import { exports, purge, react } from "./figure.js";
 
-/** @typedef {import("../types.js").Curves} Curves */
+/** @import {Curves} from "../types.js" */
 
 const MOST = 4_000;
 export const SERIES = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#7F7F7F"];

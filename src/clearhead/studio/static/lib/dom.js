@@ -1,14 +1,16 @@
 // @ts-check
 /** Elements from words: text is always text, never markup. */
 
+/** @import {Attributes} from "../types.js" */
+
 /**
  * An element. Attributes: `class`, `on...` handlers, `style` as an object, `data` as an object; true stands for a bare
  * attribute; null, undefined and false leave one out. Children: elements, texts, lists of them.
- * @param {string} tag @param {any} [attributes] @param {...any} children @returns {any}
+ * @param {string} tag @param {Attributes | null} [attributes] @param {...any} children @returns {any}
  */
 export function h(tag, attributes, ...children) {
   const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes ?? {})) {
+  for (const [name, value] of Object.entries(/** @type {any} */ (attributes ?? {}))) {
     if (value == null || value === false) continue;
     if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
     else if (name === "style") for (const [key, v] of Object.entries(value)) made.style.setProperty(key, v);
@@ -60,7 +62,7 @@ export const problem = (error) => h("p", { class: "problem", role: "alert" }, er
 export function ask(title, body, yes) {
   return new Promise((resolve) => {
     const dialog = h("dialog", { "aria-label": title, onclose: () => { resolve(dialog.returnValue === "yes"); dialog.remove(); } },
-      h("form", { method: "dialog", onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); dialog.close("yes"); } },
+      h("form", { method: "dialog", onsubmit: (e) => { e.preventDefault(); dialog.close("yes"); } },
         h("h2", null, title), body, h("p", { class: "row end" },
           h("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Cancel"), h("button", { class: "primary" }, yes))));
     document.body.append(dialog);

@@ -3,6 +3,8 @@
 
 import { download, h } from "./dom.js";
 
+/** @import {Figure} from "../types.js" */
+
 /** @type {Promise<any> | undefined} */ let loading;
 
 /**
@@ -47,7 +49,7 @@ addEventListener("themechange", () => drawn.forEach((div) => {
   else drawn.delete(div);
 }));
 
-/** Draw, or draw again, into an element. @param {any} div @param {import("../types.js").Figure} figure @returns {Promise<any>} */
+/** Draw, or draw again, into an element. @param {any} div @param {Figure} figure @returns {Promise<any>} */
 export async function react(div, figure) {
   const library = await plotly();
   div.asked = figure.layout;
@@ -68,7 +70,7 @@ export function purge(div) {
 
 /**
  * A card with a picture and its downloads: PNG, SVG, and its data as JSON.
- * @param {Element} parent @param {import("../types.js").Figure} figure
+ * @param {Element} parent @param {Figure} figure
  * @param {{name: string, label?: string, numbers?: any}} about a name for files, words for those who cannot see it
  */
 export async function draw(parent, figure, about) {
@@ -88,6 +90,6 @@ export function exports(div, { name, numbers }) {
       : new Blob([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], { type: "image/png" }));
   };
   const data = () => download(`${name}.json`, JSON.stringify((typeof numbers === "function" ? numbers() : numbers) ?? { data: div.data, layout: div.asked }, null, 1));
-  return h("figcaption", { class: "exports" }, [["PNG", image("png")], ["SVG", image("svg")], ["Data", data]].map(([words, onclick]) =>
+  return h("figcaption", { class: "exports" }, /** @type {[string, () => void][]} */ ([["PNG", image("png")], ["SVG", image("svg")], ["Data", data]]).map(([words, onclick]) =>
     h("button", { type: "button", class: "quiet", onclick, "aria-label": `${words} of ${name}` }, words)));
 }

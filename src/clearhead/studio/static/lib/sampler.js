@@ -23,7 +23,7 @@ export function sampler(settings, changed, pick) {
   const slider = h("input", { type: "range", min: 0, max: MARKS, step: 1, value: place(settings.temperature), "aria-label": "Temperature",
     oninput: () => { settings.temperature = temperature(Number(slider.value)); paint(); }, onchange: () => changed(false) });
   const said = h("output", { class: "mono" });
-  const number = (/** @type {"top_k" | "top_p" | "seed"} */ name, /** @type {any} */ limits) => h("input", { type: "number", value: settings[name] ?? "", placeholder: "off", ...limits, onchange: (/** @type {any} */ e) => {
+  const number = (/** @type {"top_k" | "top_p" | "seed"} */ name, /** @type {any} */ limits) => h("input", { type: "number", value: settings[name] ?? "", placeholder: "off", ...limits, onchange: (e) => {
     settings[name] = e.target.value === "" || !e.target.validity.valid ? /** @type {any} */ (name === "seed" ? 0 : null) : Number(e.target.value);
     paint();
     changed(name === "seed");
@@ -53,7 +53,7 @@ export function sampler(settings, changed, pick) {
     fill(body, shown.map((i) => h("tr", { class: `${i === id ? "drawn" : ""} ${tokens[i] === came ? "came" : ""}`, data: { id: i, p: found.probability[i] } },
       h("th", { scope: "row" }, h("button", { type: "button", class: "quiet mono", onclick: () => pick(tokens[i]), "aria-label": `Write on with ${visible(tokens[i])}` }, visible(tokens[i]))),
       h("td", { class: "n mono" }, fixed(logits[i], 2)), h("td", { class: "n mono" }, T === 0 ? "–" : fixed(found.scaled[i], 2)),
-      h("td", { class: "bar" }, h("i", { class: "ghost", style: { width: `${100 * found.before[i] / most}%` } }), h("i", { style: { width: `${100 * found.probability[i] / most}%` } }), found.cut[i] && h("small", null, found.cut[i])),
+      h("td", { class: "odds" }, h("i", { class: "ghost", style: { width: `${100 * found.before[i] / most}%` } }), h("i", { style: { width: `${100 * found.probability[i] / most}%` } }), found.cut[i] && h("small", null, found.cut[i])),
       h("td", { class: "n mono" }, percent(found.probability[i])))));
     more.hidden = rows >= tokens.length;
     fill(more, `Show more of ${whole(tokens.length)}`);

@@ -4,22 +4,24 @@
 import { field, fill, h, problem, segments, select } from "./dom.js";
 import { bytes, whole } from "./format.js";
 
+/** @import {Shell, Text} from "../types.js" */
+
 const TIMES = /** @type {[string, string][]} */ ([["30", "30 s"], ["60", "1 min"], ["180", "3 min"], ["600", "10 min"]]);
-const ENCODINGS = [["cp1252", "Western (Windows-1252)"], ["latin-1", "Latin-1"], ["utf-16", "UTF-16"], ["cp1251", "Cyrillic (Windows-1251)"], ["shift_jis", "Japanese (Shift JIS)"], ["gb18030", "Chinese (GB 18030)"]];
+const ENCODINGS = [["cp1252", "Western"], ["latin-1", "Latin-1"], ["utf-16", "UTF-16"], ["cp1251", "Cyrillic"], ["shift_jis", "Japanese"], ["gb18030", "Chinese"]];
 /** @type {Record<string, string>} */
 const MODELS = { gpt: "GPT", mixture: "GPT mixed with the n-gram", bigram: "Bigram table", ngram: "n-gram (counts, no training)" };
 const NUMBERS = [["n_layer", "Layers"], ["n_head", "Heads"], ["n_embd", "Width"], ["block_size", "Context"], ["batch_size", "Batch"], ["max_iters", "Steps"], ["learning_rate", "Learning rate"], ["dropout", "Dropout"], ["seed", "Seed"]];
 
-/** @param {import("../types.js").Shell} shell */
+/** @param {Shell} shell */
 export function starter(shell) {
   const { api } = shell, chosen = { text: "", time: `${shell.state.defaults.time}`, model: "gpt", preset: "" };
   const told = h("div", { "aria-live": "polite" }), texts = h("div", { class: "texts", role: "group", "aria-label": "Texts" }), looked = h("div");
   const start = h("button", { class: "primary", disabled: true }, "Train");
   const file = h("input", { type: "file", hidden: true, "aria-label": "Text file", onchange: () => send(file.files[0]) });
   const drop = h("div", { class: "drop",
-    ondragover: (/** @type {DragEvent} */ e) => { e.preventDefault(); drop.classList.add("over"); },
+    ondragover: (e) => { e.preventDefault(); drop.classList.add("over"); },
     ondragleave: () => drop.classList.remove("over"),
-    ondrop: (/** @type {DragEvent} */ e) => {
+    ondrop: (e) => {
       e.preventDefault();
       drop.classList.remove("over");
       const dropped = e.dataTransfer?.files[0], words = e.dataTransfer?.getData("text");
@@ -65,7 +67,7 @@ export function starter(shell) {
     }
   }
 
-  /** @param {import("../types.js").Text} text */
+  /** @param {Text} text */
   async function take(text) {
     fill(told);
     fill(extra);
@@ -102,7 +104,7 @@ export function starter(shell) {
   }
 
   function list() {
-    fill(texts, shell.state.texts.map((text) => h("button", { type: "button", "aria-pressed": `${text.id === chosen.text}`, class: "chip", title: text.problem, onclick: () => look(text.id) }, text.name,
+    fill(texts, shell.state.texts.map((text) => h("button", { type: "button", "aria-pressed": `${text.id === chosen.text}`, class: "text", title: text.problem, onclick: () => look(text.id) }, text.name,
       text.characters ? h("small", null, ` ${whole(text.characters)}`) : null)));
   }
 
@@ -127,7 +129,7 @@ export function starter(shell) {
 
   list();
   const times = TIMES.some(([value]) => value === chosen.time) ? TIMES : [...TIMES, /** @type {[string, string]} */ ([chosen.time, `${chosen.time} s`])];
-  return h("form", { class: "card starter", onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); train(); } },
+  return h("form", { class: "card starter", onsubmit: (e) => { e.preventDefault(); train(); } },
     h("div", { class: "stack" }, h("h2", null, "A new run"), drop, extra, texts, told),
     h("div", { class: "stack" }, looked,
       h("div", { class: "row" }, h("span", { class: "muted" }, "Time"), segments("Time for training", times, chosen.time, (time) => { chosen.time = time; })),

@@ -5,7 +5,7 @@ import { fill, h } from "./dom.js";
 import { fixed, percent } from "./format.js";
 import { visible } from "./glyphs.js";
 
-/** @typedef {import("../types.js").Scored} Scored */
+/** @import {Scored} from "../types.js" */
 
 const MOST_BITS = 8, MOST_SAVED = 4;
 export const MODES = /** @type {[string, string][]} */ ([["bits", "Probability"], ["saved", "Saved over the bigram"]]);
@@ -42,11 +42,11 @@ export function coloured(label, pick) {
   /** @type {Scored[]} */ let tokens = [];
   let mode = "bits", at = -1, from = 0;
   const box = h("div", { class: "coloured mono", tabindex: 0, role: "group", "aria-label": label,
-    onpointerover: (/** @type {PointerEvent} */ e) => point(/** @type {any} */ (e.target)),
+    onpointerover: (e) => point(e.target),
     onpointerleave: () => { tip.hidden = true; }, onblur: () => { tip.hidden = true; },
-    onclick: (/** @type {MouseEvent} */ e) => { const i = index(/** @type {any} */ (e.target)); if (i >= 0) { mark(i); pick(i); } },
-    onkeydown: (/** @type {KeyboardEvent} */ e) => {
-      const by = { ArrowLeft: -1, ArrowRight: 1 }[e.key];
+    onclick: (e) => { const i = index(e.target); if (i >= 0) { mark(i); pick(i); } },
+    onkeydown: (e) => {
+      const by = e.key === "ArrowLeft" ? -1 : e.key === "ArrowRight" ? 1 : 0;
       if (by && tokens.length) { e.preventDefault(); mark(Math.max(0, Math.min(tokens.length - 1, at + by))); point(box.children[at]); }
       if (e.key === "Enter" && at >= 0) pick(at);
       if (e.key === "Escape") tip.hidden = true;

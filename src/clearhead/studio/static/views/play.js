@@ -7,7 +7,7 @@ import { visible } from "../lib/glyphs.js";
 import { sampler } from "../lib/sampler.js";
 import { MODES, coloured } from "../lib/text.js";
 
-/** @typedef {import("../types.js").Scored} Scored */
+/** @import {Scored, Show} from "../types.js" */
 
 export const view = {
   name: "play",
@@ -20,7 +20,7 @@ export const view = {
 
 const WAIT = 250;
 
-/** @param {HTMLElement} root @param {import("../types.js").Address} address @param {import("../types.js").Shell} shell */
+/** @type {Show} */
 export async function show(root, address, shell) {
   const { api } = shell, { params } = address, name = /** @type {string} */ (address.run);
   const number = (/** @type {string} */ key, /** @type {any} */ other) => (params.has(key) ? Number(params.get(key)) : other);
@@ -40,7 +40,7 @@ export async function show(root, address, shell) {
   const legend = h("p", { class: "legend" });
   /** @type {{run: string, text: ReturnType<typeof coloured>, bits: HTMLElement}[]} */ let shown = [];
   root.append(h("div", { class: "play" }, h("div", { class: "stack" },
-    h("form", { class: "card stack", onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); writing ? writing.abort() : write(); } }, field("Prompt", prompt),
+    h("form", { class: "card stack", onsubmit: (e) => { e.preventDefault(); writing ? writing.abort() : write(); } }, field("Prompt", prompt),
       h("div", { class: "row" }, go, field("Tokens", length), field("Beside it", beside)), told),
     h("div", { class: "row apart" }, segments("Colours", MODES, mode, (other) => { mode = other; note(); shown.forEach(({ text }) => text.colour(mode)); key(); }), legend), sheets), panel.element));
 

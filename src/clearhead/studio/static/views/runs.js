@@ -6,6 +6,8 @@ import { bytes, duration, fixed, short, when } from "../lib/format.js";
 import { along, comparison } from "../lib/curves.js";
 import { starter } from "../lib/starter.js";
 
+/** @import {Run, Show} from "../types.js" */
+
 export const view = {
   name: "runs",
   title: "Runs",
@@ -19,7 +21,7 @@ const BUSY = ["starting", "training"];
 /** @type {Record<string, string>} */
 const WORDS = { patience: "done (patience)" };
 
-/** @param {Element} root @param {import("../types.js").Address} address @param {import("../types.js").Shell} shell */
+/** @type {Show} */
 export async function show(root, address, shell) {
   const chosen = new Set((address.params.get("compare") ?? "").split(",").filter(Boolean));
   const told = h("div", { "aria-live": "polite" }), rows = h("tbody"), empty = h("p", { class: "muted" }, "Nothing is here yet. Choose a text above and train: a minute is enough for a first model.");
@@ -39,25 +41,25 @@ export async function show(root, address, shell) {
     } catch (error) { fill(told, problem(error)); }
   }
 
-  /** @param {import("../types.js").Run} run */
+  /** @param {Run} run */
   async function rename(run) {
     const input = h("input", { value: run.name, required: true, "aria-label": "New name" });
     if (await ask(`Rename ${run.name}`, input, "Rename") && input.value !== run.name) await act(run.name, "rename", { name: input.value });
   }
 
-  /** @param {import("../types.js").Run} run */
+  /** @param {Run} run */
   async function remove(run) {
     const words = h("p", null, `The folder ${run.name} goes with its ${run.steps.length} checkpoints (${bytes(run.bytes)}). This cannot be undone.`);
     if (await ask(`Delete ${run.name}?`, words, "Delete")) { chosen.delete(run.name); await act(run.name, "delete", { confirm: run.name }); }
   }
 
-  /** @param {import("../types.js").Run} run */
+  /** @param {Run} run */
   function row(run) {
     const button = (/** @type {string} */ words, /** @type {() => any} */ onclick, kind = "") =>
       h("button", { type: "button", class: `quiet ${kind}`, onclick, "aria-label": `${words} ${run.name}` }, words);
     return h("tr", { data: { run: run.name, runState: run.state, step: run.step } },
       h("td", null, h("input", { type: "checkbox", checked: chosen.has(run.name), "aria-label": `Compare ${run.name}`,
-        onchange: (/** @type {any} */ e) => { e.target.checked ? chosen.add(run.name) : chosen.delete(run.name); shell.go({ compare: [...chosen].join(",") }, { quiet: true }); compare(); } })),
+        onchange: (e) => { e.target.checked ? chosen.add(run.name) : chosen.delete(run.name); shell.go({ compare: [...chosen].join(",") }, { quiet: true }); compare(); } })),
       h("th", { scope: "row" }, h("a", { href: shell.link({ run: run.name, view: BUSY.includes(run.state) ? "train" : "play" }) }, run.name)),
       h("td", null, run.model), h("td", null, run.corpus ?? "–"),
       h("td", null, h("span", { class: "state", data: { is: run.state } }, WORDS[run.state] ?? run.state,
@@ -102,5 +104,5 @@ export async function show(root, address, shell) {
 
   list();
   await compare();
-  return { update: (/** @type {string} */ kind) => { if (kind === "runs") list(); }, close: () => picture?.close() };
+  return { update: (kind) => { if (kind === "runs") list(); }, close: () => picture?.close() };
 }

@@ -6,7 +6,7 @@ import { AXES, SERIES, along, bits, chart, grown, lines } from "../lib/curves.js
 import { colour } from "../lib/figure.js";
 import { bytes, duration, fixed, short, whole } from "../lib/format.js";
 
-/** @typedef {import("../types.js").Curves} Curves */
+/** @import {Curves, Show} from "../types.js" */
 
 export const view = {
   name: "train",
@@ -22,7 +22,7 @@ const WORDS = { starting: "Starting", training: "Training", paused: "Paused", st
 const NONE = { steps: [], loss: [], lr: [], grad_norm: [], seconds: [], tokens_per_step: 0, characters_per_token: 1, evaluations: [], certificates: [], samples: [], rungs: {}, notices: [], cursor: 0 };
 const EVEN = 40;
 
-/** @param {Element} root @param {import("../types.js").Address} address @param {import("../types.js").Shell} shell */
+/** @type {Show} */
 export async function show(root, address, shell) {
   const name = /** @type {string} */ (address.run), { api } = shell, section = /** @type {HTMLElement} */ (root);
   let by = address.params.get("by") ?? "steps";
@@ -133,7 +133,7 @@ export async function show(root, address, shell) {
   head();
   await begin();
   return {
-    update(/** @type {string} */ kind, /** @type {any} */ data) {
+    update(kind, data) {
       if (kind === "curves") take(data);
       else { head(); begin().catch((error) => fill(told, problem(error))); }
     },
