@@ -23,6 +23,7 @@ import sharing
 import soak
 import startup
 import step_throughput
+import studio_cost
 import time_to_loss
 import token_rates
 from machine import clearhead, facts
@@ -125,6 +126,9 @@ class Bench:
 
     def sharing(self) -> dict[str, Any]:
         return sharing.measure(4.0)
+
+    def studio(self) -> dict[str, Any]:
+        return studio_cost.measure(self.corpus.argument, pairs=12)
 
     def inspecting(self) -> dict[str, Any]:
         return inspecting.measure(self.corpus.argument, self.corpus.text)

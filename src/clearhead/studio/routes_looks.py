@@ -102,7 +102,8 @@ async def what_was_gained(http: Request) -> Response:
     run = studio.board.run(http.path_params["run"])
     key = ("gains", run.path, fingerprint(run))
     return Response(
-        await studio.remembered(key, lambda: to_json(studio.models.load(run).gains().to_dict())), media_type=JSON
+        await studio.remembered(key, lambda: to_json(studio.models.load(run).gains().to_dict())),
+        media_type=JSON,
     )
 
 
