@@ -146,3 +146,6 @@ export interface Sketch<Hit> {
   hover?(hit: Hit | null): void;
   data(): any;
 }
+
+/** An array as it lies in memory, row by row. */
+export type Numbers = Float32Array & { shape: number[] };

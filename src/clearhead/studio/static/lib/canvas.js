@@ -171,3 +171,13 @@ export function picture(parent, sketch) {
     });
   }
 }
+
+/** One of the parts of an array along its first axis. @param {import("../types.js").Numbers} array @param {number} i @returns {import("../types.js").Numbers} */
+export function part(array, i) {
+  const [, ...shape] = array.shape, size = shape.reduce((a, b) => a * b, 1);
+  return Object.assign(array.subarray(i * size, (i + 1) * size), { shape });
+}
+
+/** As lists of lists, for a file; what is no number as null. @param {import("../types.js").Numbers} array @returns {any} */
+export const lists = (array) => (array.shape.length === 1 ? Array.from(array, (v) => (Number.isFinite(v) ? v : null))
+  : Array.from({ length: array.shape[0] }, (_, i) => lists(part(array, i))));

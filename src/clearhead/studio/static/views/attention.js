@@ -1,13 +1,12 @@
 // @ts-check
 /** All heads on one text, and one of them stage by stage; every number is the checkpoint's own. */
 
-import { packed, part, lists } from "../lib/arrays.js";
-import { darkest, pixels, picture, ramp } from "../lib/canvas.js";
-import { chainTable } from "../lib/chain.js";
+import { packed } from "../lib/api.js";
+import { darkest, lists, part, picture, pixels, ramp } from "../lib/canvas.js";
 import { latest, steps, textForm } from "../lib/controls.js";
 import { fill, h, segments } from "../lib/dom.js";
 import { colour } from "../lib/figure.js";
-import { headLines, pattern } from "../lib/head.js";
+import { chainTable, headLines, pattern } from "../lib/head.js";
 
 export const view = {
   name: "attention",
