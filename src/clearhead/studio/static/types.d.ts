@@ -41,6 +41,7 @@ export interface State {
   defaults: { time: number; [name: string]: any };
   presets: string[];
   models: string[];
+  encodings: string[];
 }
 
 export interface Evaluation { step: number; train: number; val: number | null; dev: number | null; best: boolean; seconds: number }
