@@ -25,6 +25,7 @@ test-slow: $(VENV)/.installed-oracles
 soak: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/soak.py
 	$(BIN)/python benchmarks/serve_soak.py
+	$(BIN)/python benchmarks/page_soak.py
 
 lint: $(VENV)/.installed-test $(VENV)/.installed-page
 	$(BIN)/ruff format --check .

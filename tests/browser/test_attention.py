@@ -15,7 +15,7 @@ from clearhead.runs.checkpoint import load_checkpoint
 TEXT = "The wind went"
 ADDRESS = "/poem/attention?text=The%20wind%20went&layer=1&head=0&position=9"
 UNPACK = """async ([address, name]) => {
-  const {lists, packed} = await import("/static/lib/arrays.js");
+  const {packed} = await import("/static/lib/api.js"), {lists} = await import("/static/lib/canvas.js");
   return lists((await packed(address))[name]);
 }"""
 

@@ -90,7 +90,7 @@ def test_an_analogy_is_answered_with_its_inputs(studio: Studio, studio_runs: Pat
     view: Any = clearhead.load(studio_runs / "poem").embeddings(analogies=[("I", "i", "a")]).view
     for answer in view.analogies[0].answers:
         assert page.locator(f"[data-answer={answer.table}]").inner_text() == answer.first
-    given = page.locator(".answer").first.locator(".text.given")
+    given = page.locator(".answer").first.locator(".chip.given")
     assert given.count() == sum(ranked.is_input for ranked in view.analogies[0].answers[0].ranked)
     page.reload()
     page.locator("[data-answer=embedding]").wait_for()

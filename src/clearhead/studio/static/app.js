@@ -65,6 +65,7 @@ function changed({ run = address.run, view = address.view, ...rest }, fresh) {
 
 /** Show the view of the address; what an older one still loads is forgotten. */
 async function show() {
+  if (!shell.state) return; // the address changed before the runs were known: they come, and then it is read
   const mine = ++turn;
   const before = address?.run;
   address = read();

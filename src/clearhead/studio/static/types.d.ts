@@ -41,6 +41,7 @@ export interface State {
   defaults: { time: number; [name: string]: any };
   presets: string[];
   models: string[];
+  encodings: string[];
 }
 
 export interface Evaluation { step: number; train: number; val: number | null; dev: number | null; best: boolean; seconds: number }
@@ -145,3 +146,6 @@ export interface Sketch<Hit> {
   hover?(hit: Hit | null): void;
   data(): any;
 }
+
+/** An array as it lies in memory, row by row. */
+export type Numbers = Float32Array & { shape: number[] };

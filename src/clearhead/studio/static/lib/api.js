@@ -75,3 +75,14 @@ export async function upload(file, progress) {
   }
   return id;
 }
+
+/** Large numbers as studio/packed.py packs them: a head of JSON, and its float32 arrays under their names. @param {string} url @param {Record<string, any>} [params] @param {AbortSignal} [signal] @returns {Promise<any>} */
+export async function packed(url, params, signal) {
+  const buffer = await bytes(url, params, signal), length = new DataView(buffer).getUint32(0, true);
+  const { arrays, ...head } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  for (const [name, { at, shape }] of Object.entries(arrays)) {
+    const size = shape.reduce((/** @type {number} */ a, /** @type {number} */ b) => a * b, 1);
+    head[name] = Object.assign(new Float32Array(buffer, 4 + length + 4 * at, size), { shape });
+  }
+  return head;
+}

@@ -2,7 +2,7 @@
 /** Own pictures: one drawing, on a canvas for the screen and as SVG for a file; what is pointed at is lit on a second canvas. */
 
 import { download, h } from "./dom.js";
-import { colour } from "./figure.js";
+import { buttons, colour } from "./figure.js";
 
 const MONO = "ui-monospace, SFMono-Regular, Menlo, Consolas, monospace", SANS = "system-ui, sans-serif";
 
@@ -160,7 +160,7 @@ export function picture(parent, sketch) {
 
   function files() {
     const whole = (/** @type {Pen} */ pen) => { pen.rect(0, 0, width, sketch.height(width), colour("card")); sketch.draw(pen, width); };
-    const save = {
+    return buttons(sketch.name, {
       PNG: () => { const canvas = h("canvas"); whole(prepared(canvas, width, sketch.height(width), 2).pen); canvas.toBlob((/** @type {Blob} */ blob) => download(`${sketch.name}.png`, blob)); },
       SVG: () => {
         const parts = /** @type {string[]} */ ([]), high = sketch.height(width);
@@ -168,7 +168,16 @@ export function picture(parent, sketch) {
         download(`${sketch.name}.svg`, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${high}" width="${width}" height="${high}">${parts.join("")}</svg>`, "image/svg+xml");
       },
       Data: () => download(`${sketch.name}.json`, JSON.stringify(sketch.data())),
-    };
-    return h("figcaption", { class: "exports" }, Object.entries(save).map(([words, onclick]) => h("button", { type: "button", class: "quiet", onclick, "aria-label": `${words} of ${sketch.name}` }, words)));
+    });
   }
 }
+
+/** One of the parts of an array along its first axis. @param {import("../types.js").Numbers} array @param {number} i @returns {import("../types.js").Numbers} */
+export function part(array, i) {
+  const [, ...shape] = array.shape, size = shape.reduce((a, b) => a * b, 1);
+  return Object.assign(array.subarray(i * size, (i + 1) * size), { shape });
+}
+
+/** As lists of lists, for a file; what is no number as null. @param {import("../types.js").Numbers} array @returns {any} */
+export const lists = (array) => (array.shape.length === 1 ? Array.from(array, (v) => (Number.isFinite(v) ? v : null))
+  : Array.from({ length: array.shape[0] }, (_, i) => lists(part(array, i))));

@@ -18,16 +18,15 @@ export function h(tag, attributes, ...children) {
     else if (name === "value" || name === "checked") /** @type {any} */ (made)[name] = value;
     else made.setAttribute(name, value === true ? "" : value);
   }
-  made.append(...children.flat(9).filter((child) => child != null && child !== false));
+  if (children.length) fill(made, children);
   return made;
 }
 
 /** Other children. @param {Element} parent @param {...any} children */
 export const fill = (parent, ...children) => parent.replaceChildren(...children.flat(9).filter((c) => c != null && c !== false));
 
-/** A labelled field. @param {string} label @param {any} input @param {string} [hint] */
-export const field = (label, input, hint) =>
-  h("label", { class: "field" }, h("span", null, label), input, hint && h("small", null, hint));
+/** A labelled field. @param {string} label @param {any} input */
+export const field = (label, input) => h("label", { class: "field" }, h("span", null, label), input);
 
 /**
  * A choice of one. @param {[string, string][]} options value and words @param {string} value

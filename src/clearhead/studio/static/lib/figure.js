@@ -90,6 +90,9 @@ export function exports(div, { name, numbers }) {
       : new Blob([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))], { type: "image/png" }));
   };
   const data = () => download(`${name}.json`, JSON.stringify((typeof numbers === "function" ? numbers() : numbers) ?? { data: div.data, layout: div.asked }, null, 1));
-  return h("figcaption", { class: "exports" }, /** @type {[string, () => void][]} */ ([["PNG", image("png")], ["SVG", image("svg")], ["Data", data]]).map(([words, onclick]) =>
-    h("button", { type: "button", class: "quiet", onclick, "aria-label": `${words} of ${name}` }, words)));
+  return buttons(name, { PNG: image("png"), SVG: image("svg"), Data: data });
 }
+
+/** @param {string} name of the picture @param {Record<string, () => void>} save by the kind of file */
+export const buttons = (name, save) => h("figcaption", { class: "exports" }, Object.entries(save).map(([words, onclick]) =>
+  h("button", { type: "button", class: "quiet", onclick, "aria-label": `${words} of ${name}` }, words)));

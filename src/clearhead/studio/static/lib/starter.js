@@ -7,7 +7,6 @@ import { bytes, whole } from "./format.js";
 /** @import {Shell, Text} from "../types.js" */
 
 const TIMES = /** @type {[string, string][]} */ ([["30", "30 s"], ["60", "1 min"], ["180", "3 min"], ["600", "10 min"]]);
-const ENCODINGS = [["cp1252", "Western"], ["latin-1", "Latin-1"], ["utf-16", "UTF-16"], ["cp1251", "Cyrillic"], ["shift_jis", "Japanese"], ["gb18030", "Chinese"]];
 /** @type {Record<string, string>} */
 const MODELS = { gpt: "GPT", mixture: "GPT mixed with the n-gram", bigram: "Bigram table", ngram: "n-gram (counts, no training)" };
 const NUMBERS = [["n_layer", "Layers"], ["n_head", "Heads"], ["n_embd", "Width"], ["block_size", "Context"], ["batch_size", "Batch"], ["max_iters", "Steps"], ["learning_rate", "Learning rate"], ["dropout", "Dropout"], ["seed", "Seed"]];
@@ -61,7 +60,7 @@ export function starter(shell) {
       await take(await api.post(api.path("texts", id, "done"), { encoding }));
     } catch (error) {
       if (/** @type {any} */ (error).code !== "not_utf8") throw error;
-      const how = select(/** @type {any} */ (ENCODINGS), encoding ?? "cp1252", () => {}, { "aria-label": "Encoding" });
+      const how = select(shell.state.encodings.map((e) => [e, e]), encoding ?? "cp1252", () => {}, { "aria-label": "Encoding" });
       fill(told, problem(error), h("p", { class: "row" }, "Read it as", how,
         h("button", { type: "button", onclick: () => finish(id, how.value).catch((e) => fill(told, problem(e))) }, "Try")));
     }

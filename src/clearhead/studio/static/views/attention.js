@@ -1,13 +1,12 @@
 // @ts-check
 /** All heads on one text, and one of them stage by stage; every number is the checkpoint's own. */
 
-import { packed, part, lists } from "../lib/arrays.js";
-import { darkest, pixels, picture, ramp } from "../lib/canvas.js";
-import { chainTable } from "../lib/chain.js";
+import { packed } from "../lib/api.js";
+import { darkest, lists, part, picture, pixels, ramp } from "../lib/canvas.js";
 import { latest, steps, textForm } from "../lib/controls.js";
 import { fill, h, segments } from "../lib/dom.js";
 import { colour } from "../lib/figure.js";
-import { headLines, pattern } from "../lib/head.js";
+import { chainTable, headLines, pattern } from "../lib/head.js";
 
 export const view = {
   name: "attention",
@@ -22,47 +21,33 @@ const GAP = 10, LABEL = 18;
 
 /** @param {HTMLElement} root @param {import("../types.js").Address} address @param {import("../types.js").Shell} shell */
 export async function show(root, address, shell) {
-  const { params } = address, run = shell.run(), at = shell.api.path("runs", run?.name ?? "", "attention");
+  const run = shell.run(), name = run?.name ?? "", get = (/** @type {string} */ what) => address.params.get(what);
   /** @type {any} */ let all, /** @type {any} */ one, /** @type {any[] | null} */ worth = null, /** @type {any} */ grid;
-  const chosen = () => ({ layer: Number(params.get("layer") ?? 0), head: Number(params.get("head") ?? 0) });
-  const asked = () => ({ text: params.get("text"), step: params.get("step") });
-  const note = (/** @type {any} */ changes) => { shell.go(changes, { quiet: true }); for (const [k, v] of Object.entries(changes)) v == null || v === "" ? params.delete(k) : params.set(k, v); };
-  /** @type {Map<string, Promise<any>>} */ const kept = new Map();
-  const ask = (/** @type {any} */ more = {}) => {
-    const wanted = { ...asked(), ...more }, key = JSON.stringify(wanted);
-    if (!kept.has(key)) { kept.set(key, packed(at, wanted)); if (kept.size > 24) kept.delete(kept.keys().next().value ?? ""); }
-    return /** @type {Promise<any>} */ (kept.get(key));
-  };
+  const chosen = () => ({ layer: Number(get("layer")), head: Number(get("head")) });
+  const asked = () => ({ text: get("text"), step: get("step") });
+  const note = (/** @type {any} */ changes) => shell.go(changes, { quiet: true });
+  const ask = (/** @type {any} */ more = {}) => packed(shell.api.path("runs", name, "attention"), { ...asked(), ...more });
 
   const notes = h("p", { class: "muted" }), heads = h("div"), table = h("div", { class: "scroll" }), open = h("div", { class: "card stack" }), chain = h("div", { class: "card stack" });
   const first = latest(heads), second = latest(open), third = latest(table);
-  root.append(h("div", { class: "card stack" }, textForm(params.get("text"), (text) => { note({ text, position: "" }); kept.clear(); load(); }), steps(run, params.get("step"), (step) => { note({ step }); return load(); }), notes),
+  root.append(h("div", { class: "card stack" }, textForm(get("text"), (text) => { note({ text, position: "" }); load(); }), steps(run, get("step"), (step) => { note({ step }); return load(); }), notes),
     h("div", { class: "halves" }, h("div", { class: "card stack" }, h("div", { class: "row apart" }, h("h2", null, "Every head"),
-      segments("Order", [["layer", "By layer"], ["cost", "By what it is worth"]], params.get("sort") ?? "layer", (sort) => { note({ sort }); grid?.redraw(); })), heads),
+      segments("Order", [["layer", "By layer"], ["cost", "By what it is worth"]], get("sort") ?? "layer", (sort) => { note({ sort }); grid?.redraw(); })), heads),
     h("div", { class: "card stack" }, h("h2", null, "What each head is worth"), table)), open, chain);
 
-  const order = () => (params.get("sort") === "cost" && worth ? worth.map((w) => [w.layer, w.head]) : all.on_text.map((/** @type {any} */ p) => [p.layer, p.head]));
+  const order = () => (get("sort") === "cost" && worth ? worth.map((w) => [w.layer, w.head]) : all.on_text.map((/** @type {any} */ p) => [p.layer, p.head]));
   const width = (/** @type {number} */ w) => Math.min(150, Math.floor((w - 2 + GAP) / Math.min(all.heads, Math.max(2, Math.floor(w / 70)))) - GAP);
-  const across = (/** @type {number} */ w) => (params.get("sort") === "cost" || all.heads * (width(w) + GAP) > w + GAP ? Math.floor((w + GAP) / (width(w) + GAP)) : all.heads);
+  const across = (/** @type {number} */ w) => (get("sort") === "cost" || all.heads * (width(w) + GAP) > w + GAP ? Math.floor((w + GAP) / (width(w) + GAP)) : all.heads);
   const corner = (/** @type {number} */ i, /** @type {number} */ w) => { const s = width(w), n = across(w); return [(i % n) * (s + GAP) + 1, Math.floor(i / n) * (s + GAP + LABEL) + 1]; };
-  /** @type {Map<string, HTMLCanvasElement>} */ let thumbs = new Map();
-  let shades = ramp("amount"), paper = "";
-  const thumb = (/** @type {number} */ l, /** @type {number} */ i) => {
-    if (paper !== colour("card")) { paper = colour("card"); thumbs = new Map(); shades = ramp("amount"); }
-    const key = `${l}.${i}`, n = all.wei.shape[2];
-    if (!thumbs.has(key)) thumbs.set(key, pixels(part(part(all.wei, l), i), n, n, shades, 0, all.dark));
-    return /** @type {HTMLCanvasElement} */ (thumbs.get(key));
-  };
-
   function drawGrid() {
     fill(heads);
     const n = all.wei.shape[2];
     grid = picture(heads, {
-      name: `attention-${run?.name}-heads`, label: `The patterns of ${all.layers} layers of ${all.heads} heads`,
+      name: `attention-${name}-heads`, label: `The patterns of ${all.layers} layers of ${all.heads} heads`,
       height: (w) => corner(all.layers * all.heads - 1, w)[1] + width(w) + LABEL,
       draw: (pen, w) => order().forEach((/** @type {number[]} */ [l, i], /** @type {number} */ k) => {
         const [x, y] = corner(k, w), s = width(w), own = l === chosen().layer && i === chosen().head;
-        pen.image(thumb(l, i), x, y, s, s);
+        pen.image(pixels(part(part(all.wei, l), i), n, n, ramp("amount"), 0, all.dark), x, y, s, s);
         pen.rect(x, y, s, s, "", own ? colour("accent") : colour("rule"));
         const cost = worth?.find((q) => q.layer === l && q.head === i)?.zero;
         pen.text(`${l}.${i}`, x, y + s + 10, { size: 11, bold: own, fill: colour(own ? "accent" : "ink") });
@@ -110,18 +95,19 @@ export async function show(root, address, shell) {
 
   const openHead = () => second(ask({ ...chosen() }), (found) => {
     one = found;
-    const T = one.tokens.length, t = Math.min(T - 1, Number(params.get("position") ?? T - 1));
+    const T = one.tokens.length, t = Math.min(T - 1, Number(get("position") ?? T - 1));
     one.row = t;
+    const focused = /** @type {any} */ (document.activeElement)?.dataset.picture;
     const lines = h("div"), square = h("div"), far = one.saved && t < T - 1 ? one.saved[t] : null;
     fill(open, h("div", { class: "row apart" }, h("h2", null, `Layer ${one.layer}, head ${one.head}`), h("p", { class: "muted" }, `attention added up differs from the model's own by ${one.attention_error.toExponential(1)} at most`)),
       h("div", { class: "pair" }, h("div", { class: "stack" }, h("h3", null, "Who looks at whom"), lines), h("div", { class: "stack" }, square)));
     const looked = (/** @type {number} */ position) => { note({ position }); openHead(); };
     headLines(lines, one, looked);
-    pattern(square, one, params.get("stage") ?? "wei", (stage) => note({ stage }), looked);
+    pattern(square, one, get("stage") ?? "wei", (stage) => note({ stage }), looked);
     fill(chain, h("h2", null, `From ${token(t)}: q·k, the scale, the mask, softmax, times v`));
     chainTable(chain, one);
-    chain.append(
-      far === null ? "" : h("p", null, `The token that came, “${one.tokens[t + 1]}”, would cost `, h("b", null, `${Math.abs(far).toFixed(3)} bits ${far < 0 ? "less" : "more"}`), " without this head."));
+    if (far !== null) chain.append(h("p", null, `The token that came, “${one.tokens[t + 1]}”, would cost `, h("b", null, `${Math.abs(far).toFixed(3)} bits ${far < 0 ? "less" : "more"}`), " without this head."));
+    if (focused) /** @type {HTMLElement | null} */ (root.querySelector(`[data-picture="${focused}"]`))?.focus({ preventScroll: true });
     root.dataset.head = `${one.layer}.${one.head}`;
   });
 
@@ -129,16 +115,15 @@ export async function show(root, address, shell) {
     await first(ask(), (found) => {
       const before = all?.wei.length, had = all?.scores;
       all = { ...found, scores: had };
-      thumbs = new Map();
       all.dark = Math.max(...Array.from({ length: all.layers * all.heads }, (_, i) => darkest(part(part(all.wei, Math.floor(i / all.heads)), i % all.heads), all.wei.shape[2], all.wei.shape[2])));
       fill(notes, [all.title, ...all.notes].join(" · "), ` · darkest from a weight of ${all.dark.toFixed(3)}, shades go by its root`, all.cell > 1 ? ` · small squares show the largest weight of ${all.cell} × ${all.cell}` : "");
-      if (before === all.wei.length && grid) grid.redraw(); else drawGrid();
+      if (before === all.wei.length && grid.made.isConnected) grid.redraw(); else drawGrid();
       root.dataset.step = all.step;
     });
     if (!all) return;
     await openHead();
     if (!worth) fill(table, h("p", { class: "muted" }, `Leaving out each of ${all.layers * all.heads} heads in turn: for a small model seconds, for a large one a minute …`));
-    third(shell.api.get(shell.api.path("runs", run?.name ?? "", "look", "attention"), asked()), ({ numbers }) => {
+    third(shell.api.get(shell.api.path("runs", name, "look", "attention"), asked()), ({ numbers }) => {
       all.scores = numbers.scores;
       worth = numbers.scores?.heads ?? null;
       if (worth) drawWorth(); else fill(table, h("p", { class: "muted" }, "One token alone: nothing can be measured on it."));

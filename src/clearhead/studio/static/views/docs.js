@@ -29,7 +29,7 @@ export async function show(root, address) {
       if (head) made.append(h(`h${Math.min(3, head[1].length + 1)}`, { id: anchor(head[2]), tabindex: -1 }, inline(head[2])));
       else if (/^\|/.test(part) || /^ {4}/.test(part)) made.append(h("pre", { tabindex: 0 }, part));
       else if (/^[-*] /.test(part)) made.append(h("ul", null, part.split(/\n(?=[-*] )/).map((item) => h("li", null, inline(item.slice(2))))));
-      else if (!/^!?\[.*\]\(.*\.svg\)$/.test(part)) made.append(h("p", null, inline(part)));
+      else if (!/^!?\[.*\]\(.*\.(svg|png)\)$/.test(part)) made.append(h("p", null, inline(part)));
     }
   }
   root.append(made);

@@ -27,16 +27,16 @@ const SUBS = {
 
 /** @param {HTMLElement} root @param {import("../types.js").Address} address @param {import("../types.js").Shell} shell */
 export async function show(root, address, shell) {
-  const { params } = address, run = shell.run(), sub = params.get("sub") ?? (run?.model === "bigram" ? "bigram" : "lens"), about = SUBS[sub] ?? SUBS.lens;
-  const note = (/** @type {any} */ changes) => { shell.go(changes, { quiet: true }); for (const [k, v] of Object.entries(changes)) v == null || v === "" ? params.delete(k) : params.set(k, `${v}`); return load(); };
+  const run = shell.run(), get = (/** @type {string} */ what) => address.params.get(what), sub = get("sub") ?? (run?.model === "bigram" ? "bigram" : "lens"), about = SUBS[sub] ?? SUBS.lens;
+  const note = (/** @type {any} */ changes) => { shell.go(changes, { quiet: true }); return load(); };
   const place = h("div", { class: "stack found" }), loads = latest(place);
-  root.append(h("div", { class: "row apart" }, segments("What to look at", Object.entries(SUBS).map(([name, { title }]) => [name, title]), sub, (name) => shell.go({ sub: name, text: params.get("text") }, { fresh: true })),
+  root.append(h("div", { class: "row apart" }, segments("What to look at", Object.entries(SUBS).map(([name, { title }]) => [name, title]), sub, (name) => shell.go({ sub: name, text: get("text") }, { fresh: true })),
     h("a", { href: `#/docs?at=${encodeURIComponent(`understanding.md#${about.docs}`)}` }, "Read more")),
-  h("div", { class: "card stack" }, about.text && textForm(params.get("text"), (text) => note({ text, position: "" })), sub === "init" ? lab() : steps(run, params.get("step"), async (step) => note({ step }))), place);
+  h("div", { class: "card stack" }, about.text && textForm(get("text"), (text) => note({ text, position: "" })), sub === "init" ? lab() : steps(run, get("step"), async (step) => note({ step }))), place);
 
-  const input = (/** @type {string} */ name, /** @type {string} */ label, hint = "") => field(label, h("input", { class: "mono", name, value: params.get(name) ?? "", placeholder: hint, onchange: (/** @type {any} */ e) => note({ [name]: e.target.value }) }));
+  const input = (/** @type {string} */ name, /** @type {string} */ label, hint = "") => field(label, h("input", { class: "mono", name, value: get(name) ?? "", placeholder: hint, onchange: (/** @type {any} */ e) => note({ [name]: e.target.value }) }));
   function lab() {
-    const many = h("input", { type: "number", min: 1, value: params.get("steps") ?? "", placeholder: "auto", "aria-label": "Steps of each start" });
+    const many = h("input", { type: "number", min: 1, value: get("steps") ?? "", placeholder: "auto", "aria-label": "Steps of each start" });
     return h("form", { class: "row", onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); note({ steps: many.value || "auto" }); } }, "Steps of each start", many, h("button", { class: "primary" }, "Measure every start"), h("small", null, "Trains each for a few steps, in memory: about ten seconds."));
   }
 
@@ -66,10 +66,10 @@ export async function show(root, address, shell) {
     async step(found) {
       const n = found.numbers, stages = n.stages.filter((/** @type {any} */ s) => s.block === null || s.block === n.shown_block || s.name === "x = x + ffwd"), shades = ramp("signed");
       const numbers = (/** @type {any} */ s) => { const far = 3 * s.size || 1; return h("span", { class: "nums" }, s.first.map((/** @type {number | null} */ v) => { const { fill: back, ink } = shade(shades, v ?? 0, -far, far), plain = s.name === "idx" || v === null; return h("span", { style: plain ? {} : { background: back, color: ink } }, v === null ? "−∞" : s.name === "idx" ? v : v.toFixed(3)); })); };
-      let at = Math.min(stages.length - 1, Number(params.get("stage") ?? 0));
+      let at = Math.min(stages.length - 1, Number(get("stage") ?? 0));
       const most = Math.max(...stages.map((/** @type {any} */ s) => (s.name === "idx" ? 0 : s.size)));
       const rows = stages.map((/** @type {any} */ s, /** @type {number} */ i) => h("tr", { onclick: () => stand(i) }, h("th", { scope: "row", class: "mono" }, `${s.block === null ? "" : `${s.block}: `}${s.name}`), h("td", { class: "n mono" }, s.shape.join(" × ")), h("td", null, s.name === "idx" ? "" : [h("span", { class: "bar", style: { "--share": `${s.size / most}` } }), fixed(s.size)]), h("td", null, numbers(s)), h("td", { class: "words" }, s.words)));
-      const stand = (/** @type {number} */ i) => { at = Math.max(0, Math.min(stages.length - 1, i)); rows.forEach((/** @type {Element} */ row, /** @type {number} */ k) => row.classList.toggle("on", k === at)); fill(said, `${at + 1} of ${stages.length}: ${stages[at].name} — ${stages[at].words}`); shell.go({ stage: at }, { quiet: true }); params.set("stage", `${at}`); };
+      const stand = (/** @type {number} */ i) => { at = Math.max(0, Math.min(stages.length - 1, i)); rows.forEach((/** @type {Element} */ row, /** @type {number} */ k) => row.classList.toggle("on", k === at)); fill(said, `${at + 1} of ${stages.length}: ${stages[at].name} — ${stages[at].words}`); shell.go({ stage: at }, { quiet: true }); };
       const said = h("p", { "aria-live": "polite" });
       place.append(h("div", { class: "card stack" }, h("div", { class: "row apart" }, h("h2", null, "Forward"), h("div", { class: "row" }, run?.layers && segments("Block", Array.from({ length: run.layers }, (_, i) => [`${i}`, `Block ${i}`]), `${n.shown_block}`, (layer) => note({ layer })),
         h("button", { type: "button", onclick: () => stand(at - 1) }, "Back"), h("button", { type: "button", class: "primary", onclick: () => stand(at + 1) }, "Next stage"))), said,
@@ -105,8 +105,8 @@ export async function show(root, address, shell) {
   };
 
   function load() {
-    if (sub === "init" && !params.has("steps")) return fill(place);
-    const asked = Object.fromEntries([...about.asks, ...(sub === "init" ? [] : ["step"])].map((name) => [name, params.get(name)]).filter(([, v]) => v !== "auto"));
+    if (sub === "init" && !get("steps")) return fill(place);
+    const asked = Object.fromEntries([...about.asks, ...(sub === "init" ? [] : ["step"])].map((name) => [name, get(name)]).filter(([, v]) => v !== "auto"));
     return loads(shell.api.get(shell.api.path("runs", run?.name ?? "", "look", sub), asked), async (found) => {
       fill(place, found.numbers.notes?.length > 0 && h("p", { class: "muted" }, found.numbers.notes.join("; ")));
       root.dataset.shown = "";

@@ -51,7 +51,8 @@ export async function show(root, address, shell) {
 
   function seen() {
     const known = lesson.views.filter((/** @type {string} */ name) => OPENS[name]);
-    return known.length > 0 && shell.runs.length > 0 && h("p", { class: "row" }, "The same of your own run: ", known.map((/** @type {string} */ name) => h("a", { href: shell.link({ view: OPENS[name][0], ...OPENS[name][1], lesson: "", text: "" }) }, name)));
+    const run = (/** @type {string} */ name) => [shell.run(), ...shell.runs].find((one) => one && (name === "bigram") === (one.model === "bigram"))?.name ?? shell.runs[0].name;
+    return known.length > 0 && shell.runs.length > 0 && h("p", { class: "row" }, "The same of your own run: ", known.map((/** @type {string} */ name) => h("a", { href: shell.link({ run: run(name), view: OPENS[name][0], ...OPENS[name][1], lesson: "", text: "" }) }, name)));
   }
 
   const shown = (/** @type {string} */ cell) => (cell.trim() ? cell : visible(cell));

@@ -83,7 +83,7 @@ export async function show(root, address, shell) {
     const run = shell.run(name);
     const rungs = Object.entries(curves.rungs).map(([rung, nats]) => ({ rung, y: bits(curves, nats) ?? 0 }));
     await main.paint(lines(curves, by, "", SERIES[0]), {
-      xaxis: { title: { text: AXES[by] }, ...(by === "steps" && run?.state === "training" && run.max_iters ? { range: [0, run.max_iters] } : { rangemode: "tozero" }) },
+      xaxis: { title: { text: AXES[by] }, ...(by === "steps" && run?.state === "training" && run.max_iters ? { range: [0, Math.min(run.max_iters, 2 ** Math.ceil(Math.log2(1.2 * run.step + 50)))] } : { rangemode: "tozero" }) },
       yaxis: { title: { text: "bits per character" } }, shapes: rungs.map(({ y }) => ({ type: "line", xref: "paper", x0: 0, x1: 1, y0: y, y1: y, line: { color: colour("line"), width: 1, dash: "dot" } })),
       annotations: rungs.map(({ rung, y }) => ({ text: `${rung} ${y.toFixed(3)}`, xref: "paper", x: 1, y, xanchor: "right", yanchor: "bottom", showarrow: false, font: { size: 12, color: colour("muted") } })) });
     section.dataset.points = `${curves.steps.length}`;
