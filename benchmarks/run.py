@@ -15,6 +15,7 @@ from typing import Any
 import budgets
 import count_models
 import footprint
+import hovering
 import inspecting
 import page
 import saving
@@ -129,6 +130,9 @@ class Bench:
 
     def studio(self) -> dict[str, Any]:
         return studio_cost.measure(self.corpus.argument, pairs=12)
+
+    def hovering(self) -> dict[str, Any]:
+        return hovering.measure(self.corpus.argument)
 
     def inspecting(self) -> dict[str, Any]:
         return inspecting.measure(self.corpus.argument, self.corpus.text)
