@@ -23,11 +23,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
-STARTS, WINDOW, FLOOD = 5, 4.0, 40.0
-"""Starts of the server; seconds of a window; seconds of many events."""
+STARTS, WINDOW, FLOOD, RATE = 5, 4.0, 40.0, 300
+"""Starts of the server; seconds of a window; seconds of many events, and how many a second."""
 ENDLESS = {"max_iters": 20_000, "eval_interval": 100_000, "save_interval": 100_000}
 """Neither evaluations nor saves: what differs between two windows is who reads."""
 
@@ -57,13 +57,18 @@ class Server:
 
     def processor(self) -> float:
         """Seconds of processor time so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return processor(self.process.pid)
 
     def resident(self) -> int:
         """Bytes in memory."""
         pages = Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]
         return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def processor(pid: int) -> float:
+    """Seconds of processor time that a process has had."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
@@ -109,7 +114,7 @@ class Reader:
         self.connection.close()
 
 
-def starting(out: Path) -> dict[str, float]:
+def starting(out: Path) -> dict[str, Any]:
     ups, firsts = [], []
     for _ in range(STARTS):
         with server(out) as studio:
@@ -124,7 +129,7 @@ def starting(out: Path) -> dict[str, float]:
     }
 
 
-def flooded(out: Path, folder: Path) -> dict[str, float]:
+def flooded(out: Path, folder: Path) -> dict[str, Any]:
     """A run that seems to make 300 steps a second, told to one tab."""
     run = folder / "flood"
     shutil.copytree(next(path.parent for path in out.glob("*/manifest.json")), run / "a")
@@ -132,7 +137,7 @@ def flooded(out: Path, folder: Path) -> dict[str, float]:
         reader, held, steps, begun = Reader(studio, "a"), [], 10_000, time.monotonic()
         used = studio.processor()
         while (passed := time.monotonic() - begun) < FLOOD:
-            while steps - 10_000 < 300 * passed:
+            while steps - 10_000 < RATE * passed:
                 steps += 1
                 event = {"event": "stepped", "step": steps, "loss": 2.0, "learning_rate": 1e-3, "grad_norm": 1.0}
                 events.write(json.dumps({**event, "seconds": passed}) + "\n")
@@ -143,48 +148,58 @@ def flooded(out: Path, folder: Path) -> dict[str, float]:
         reader.close()
     return {
         "messages per second": round(reader.messages / FLOOD, 1),
-        "steps told per second": 300,
+        "steps told per second": RATE,
         "processor of the server, percent of a core": round(100 * used / FLOOD, 1),
         "memory, second half less first, kilobytes": round((max(held[half:]) - max(held[:half])) / 1024),
     }
 
 
-def training(out: Path, corpus: str, pairs: int) -> dict[str, float]:
+def training(out: Path, corpus: str, pairs: int) -> dict[str, Any]:
     with server(out) as studio:
         text = f"named-{corpus}" if not Path(corpus).exists() else studio.ask("/api/texts/path", {"path": corpus})["id"]
         run = studio.ask("/api/runs", {"text": text, "settings": ENDLESS})["name"]
         while not (row := next(row for row in studio.ask("/api/runs")["runs"] if row["name"] == run))["rate"]:
             assert row["state"] in ("starting", "training"), row
             time.sleep(0.5)
-        ratios, used = [], 0.0
+        speeds, costs, used = [], [], 0.0
         try:
-            _speed(out / run, WINDOW)
+            _pace(out / run)
             for pair in range(pairs):
-                speeds = {}
+                found = {}
                 for reading in (True, False) if pair % 2 else (False, True):
                     reader, before = Reader(studio, run) if reading else None, studio.processor()
-                    speeds[reading] = _speed(out / run, WINDOW)
+                    found[reading] = _pace(out / run)
                     if reader is not None:
                         used += studio.processor() - before
                         reader.close()
-                ratios.append(speeds[True] / speeds[False])
+                speeds.append(found[True].speed / found[False].speed)
+                costs.append(found[True].cost / found[False].cost)
         finally:
             studio.ask(f"/api/runs/{run}/stop", {})
-    ratios.sort()
     return {
-        "training speed, read / not read": round(statistics.median(ratios), 3),
-        "quarter of the pairs below": round(ratios[len(ratios) // 4], 3),
-        "quarter of the pairs above": round(ratios[-1 - len(ratios) // 4], 3),
+        "training speed, read / not read": round(statistics.median(speeds), 3),
+        "half of the pairs within": " .. ".join(f"{q:.3f}" for q in statistics.quantiles(speeds, n=4)[::2]),
+        "processor time of a step, read / not read": round(statistics.median(costs), 3),
         "processor of the server while it is read, percent of a core": round(100 * used / (pairs * WINDOW), 2),
     }
 
 
-def _speed(run: Path, seconds: float) -> float:
-    """Steps per second by the run's own clock, over the next seconds."""
-    first = _last_step(run)
-    time.sleep(seconds)
-    last = _last_step(run)
-    return (last["step"] - first["step"]) / (last["seconds"] - first["seconds"])
+class Pace(NamedTuple):
+    """Of training over one window."""
+
+    speed: float
+    """Steps per second, by the run's own clock."""
+    cost: float
+    """Processor seconds of a step."""
+
+
+def _pace(run: Path) -> Pace:
+    trainer = int((run / ".lock").read_text())
+    first, before = _last_step(run), processor(trainer)
+    time.sleep(WINDOW)
+    last, after = _last_step(run), processor(trainer)
+    steps = last["step"] - first["step"]
+    return Pace(steps / (last["seconds"] - first["seconds"]), (after - before) / steps)
 
 
 def _last_step(run: Path) -> Any:
@@ -194,7 +209,7 @@ def _last_step(run: Path) -> Any:
     return json.loads(lines[-1])
 
 
-def measure(corpus: str, pairs: int) -> dict[str, float]:
+def measure(corpus: str, pairs: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "runs"
         figures = training(out, corpus, pairs)

@@ -1,6 +1,8 @@
 """`clearhead studio`: the page on which a model is trained, watched, played with and understood."""
 
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,7 +37,11 @@ def run(argv: Sequence[str]) -> int:
         if arguments.browser:
             _open(link)
 
-    StudioServer(arguments.out, arguments.port, ready).serve_forever()
+    server = StudioServer(arguments.out, arguments.port, ready)
+    with suppress(KeyboardInterrupt):  # the way to end it
+        server.serve_forever()
+    if training := server.studio.board.training():
+        print(f"still training, and there when the studio is opened again: {', '.join(training)}", file=sys.stderr)
     return 0
 
 

@@ -98,6 +98,10 @@ class Board:
             raise ApiError(409, f"{name} has no run yet; wait until its text is read", param="run", code="not_ready")
         return self._entries[name].run
 
+    def training(self) -> list[str]:
+        """The names of the runs that are being trained."""
+        return [row["name"] for row in self.rows(now=True) if row["state"] in ("starting", "training")]
+
     def texts(self) -> dict[str, tuple[str, ...]]:
         """Where the text of each run lies, by the run's name."""
         self.rows(now=True)
