@@ -24,7 +24,9 @@ PROGRAM = "/usr/bin/chromium"
 LOOKS = 15
 GROWTH, CURVE = 1.25, 4 << 20
 """What is allowed: a share, and bytes of a curve that still grows to its 4,000 points."""
-SMALL = "--n_embd 16 --n_head 2 --n_layer 1 --block_size 16 --batch_size 4 --eval_interval 500 --max_iters 100000000"
+SMALL = "--n_embd 16 --n_head 2 --n_layer 1 --block_size 16 --batch_size 4 --eval_interval 500"
+PER_MINUTE = 9_000
+"""Steps, about; the events of a run hold 10,000 of its steps at most."""
 
 
 def soak(minutes: float) -> dict[str, Any]:
@@ -38,6 +40,7 @@ def soak(minutes: float) -> dict[str, Any]:
             [*clearhead, "studio", "--out", str(out), "--port", "0", "--no_browser"], stdout=subprocess.PIPE, text=True
         )
         words = ["train", str(text), "--out", str(out), "--name", "long", *SMALL.split()]
+        words += ["--max_iters", str(int(minutes * PER_MINUTE))]
         training = subprocess.Popen([*clearhead, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             assert studio.stdout is not None

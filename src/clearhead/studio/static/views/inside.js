@@ -34,7 +34,7 @@ export async function show(root, address, shell) {
     h("a", { href: `#/docs?at=${encodeURIComponent(`understanding.md#${about.docs}`)}` }, "Read more")),
   h("div", { class: "card stack" }, about.text && textForm(get("text"), (text) => note({ text, position: "" })), sub === "init" ? lab() : steps(run, get("step"), async (step) => note({ step }))), place);
 
-  const input = (/** @type {string} */ name, /** @type {string} */ label, hint = "") => field(label, h("input", { class: "mono", name, value: get(name) ?? "", placeholder: hint, onchange: (/** @type {any} */ e) => note({ [name]: e.target.value }) }));
+  const input = (/** @type {string} */ name, /** @type {string} */ label, hint = "", tag = "input") => field(label, h(tag, { class: "mono", name, rows: 1, value: get(name) ?? "", placeholder: hint, onchange: (/** @type {any} */ e) => note({ [name]: e.target.value }) }));
   function lab() {
     const many = h("input", { type: "number", min: 1, value: get("steps") ?? "", placeholder: "auto", "aria-label": "Steps of each start" });
     return h("form", { class: "row", onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); note({ steps: many.value || "auto" }); } }, "Steps of each start", many, h("button", { class: "primary" }, "Measure every start"), h("small", null, "Trains each for a few steps, in memory: about ten seconds."));
@@ -59,7 +59,7 @@ export async function show(root, address, shell) {
       grid.lens.on("plotly_click", (/** @type {any} */ e) => note({ position: found.numbers.tokens.length - found.figures.lens.data[0].text[0].length + e.points[0].x }));
       place.append(h("div", { class: "card stack" }, h("h2", null, `The logit of ${d.token}${d.against ? ` less the logit of ${d.against}` : ""}, after position ${d.position} “${found.numbers.tokens[d.position]}”`),
         check(`parts sum to ${d.total.toFixed(6)}, the model says ${d.logit.toFixed(6)}; the largest error over the whole vocabulary is ${d.error.toExponential(1)} (${d.norm})`),
-        h("div", { class: "row" }, input("position", "After position", "the last"), input("token", "Logit of", "the likeliest"), input("against", "Less the logit of", "none"), input("patch", "Patch into another text of as many tokens"))));
+        h("div", { class: "row" }, input("position", "After position", "the last"), input("token", "Logit of", "the likeliest"), input("against", "Less the logit of", "none"), input("patch", "Patch into another text of as many tokens", "", "textarea"))));
       if (found.numbers.patching && !found.figures.patching) place.append(h("p", null, "The texts do not differ here: there is nothing to share out. Choose a later position, or other tokens."));
       await pictures(found, ["parts", "patching", "depth"]);
     },
