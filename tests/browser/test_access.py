@@ -31,7 +31,7 @@ def axe() -> str:
     pytest.skip("axe-core is not at hand; `make lint` installs it where there is an npm registry")
 
 
-@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize("colours", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("view", VIEWS)
 def test_axe_finds_nothing_serious(view: str, colours: str, axe: str, studio: Studio, visitor: Visitor) -> None:
     page = visitor.open(studio)

@@ -48,7 +48,7 @@ def test_from_an_empty_folder_to_a_model_that_writes(empty_studio: Studio, visit
     assert "Nothing is here yet" in page.locator("main").inner_text()
     upload(page, POEM * 40)
     assert f"{len(POEM * 40):,} characters" in page.locator(".starter").inner_text()
-    train(page, Steps=400, **SMALL)
+    train(page, Steps=250, **SMALL)
 
     section = ready(page, "train")
     assert page.url.endswith("#/poem-gpt/train")
@@ -62,7 +62,7 @@ def test_from_an_empty_folder_to_a_model_that_writes(empty_studio: Studio, visit
     wait_for(second, lambda: points(second) > first)  # a second tab sees the same
     second.close()
     page.locator("[data-run-state=done]").wait_for()
-    wait_for(page, lambda: points(page) == 400)
+    wait_for(page, lambda: points(page) == 250)
     assert "ngram" in section.locator("[data-figure=loss]").inner_text()
     assert section.locator(".strip li").count() >= 2
 

@@ -65,6 +65,8 @@ def test_a_run_outlives_the_server_and_does_what_it_is_told(tmp_path: Path, poem
         client.post(address("mine", "resume"), max_iters=paused + 150)
         row = client.wait("mine", lambda row: row["state"] == "done")
         assert (row["step"], row["max_iters"]) == (paused + 150, paused + 150)
+        sealed = client.wait("mine", lambda row: row["bytes"] == RunDirectory(out / "mine").size())
+        assert sealed["created"] == row["created"]
         after = client.get(address("mine", "curves"))["steps"]
         assert after == sorted(set(after)), "no step twice, whoever was killed"
         client.post(address("mine", "rename"), name="renamed")
@@ -98,7 +100,8 @@ def test_a_training_that_fails_before_it_has_a_run_says_why(tmp_path: Path) -> N
         begin(client, tmp_path / "short.txt", name="short", settings={"max_iters": 5, "model": "mixture"})
         row = client.wait("short", lambda row: row["state"] == "failed")
         assert row["problem"].startswith("model=mixture is fitted on dev")
-        assert client.refused("GET", address("short", "curves"))[2] == "not_ready"
+        assert client.get(address("short", "curves"))["steps"] == []
+        assert client.refused("GET", address("short", "ladder"))[2] == "not_ready"
         client.post(address("short", "delete"), confirm="short")
         assert client.get("/api/runs")["runs"] == []
 

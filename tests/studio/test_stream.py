@@ -122,6 +122,20 @@ def test_open_streams_do_not_hold_up_the_end(growing: Path) -> None:
         stream.__exit__(None, None, None)
 
 
+def test_a_run_that_is_about_to_begin_is_heard_from_its_first_event(growing: Path) -> None:
+    other = growing / "other"
+    (growing / ".studio" / "jobs").mkdir(parents=True)
+    record = {"name": "other", "words": ["train"], "model": "gpt"}
+    (growing / ".studio" / "jobs" / "other.json").write_text(json.dumps(record))
+    with opened(growing) as client, client.listening(run="other") as response:
+        assert client.get(address("other", "curves"))["cursor"] == 0
+        heard = events(response)
+        assert [row["name"] for row in next(heard)[1]["runs"]] == ["poem", "other"]
+        shutil.copytree(growing / "poem", other)
+        _, document = next((name, found) for name, found in heard if name == "curves")
+        assert document["steps"][0] == 1
+
+
 def test_a_stream_of_nothing_is_refused(atelier: Client) -> None:
     assert atelier.refused("GET", "/api/stream?run=nobody")[2] == "no_run"
     assert atelier.refused("GET", "/api/stream?run=poem&cursor=x")[0] == 400

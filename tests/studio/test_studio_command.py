@@ -1,9 +1,12 @@
 """The command: a link, a page, an end that leaves training alone."""
 
+import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +28,18 @@ def test_it_is_ready_without_torch_and_ends_well_when_told(tmp_path: Path, how: 
         assert program.end(how) == 0
 
 
+def test_a_long_look_does_not_hold_up_the_end(tmp_path: Path, atelier_runs: Path) -> None:
+    with started(atelier_runs) as program:
+        refused: list[Any] = []
+        long = "/api/runs/poem/look/init?steps=1000000"
+        asked = threading.Thread(target=lambda: refused.append(program.client.refused("GET", long)))
+        asked.start()
+        program.client.get("/api/runs/poem/look/next", prompt="The ")  # beside it
+        assert program.end(signal.SIGINT) == 0
+        asked.join(20)
+        assert refused == [(503, "the studio closes; try again in 1 s", "overloaded")]
+
+
 def test_a_port_that_is_taken_is_a_line(tmp_path: Path, atelier: Client, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["studio", "--out", str(tmp_path), "--port", str(atelier.port), "--no-browser"]) == 2
     said = capsys.readouterr().err
@@ -38,8 +53,6 @@ def test_the_link_is_opened_in_a_browser(tmp_path: Path) -> None:
     program.write_text(f'#!/bin/sh\necho "$1" > {seen}\n')
     program.chmod(0o755)
     words = [sys.executable, "-m", "clearhead", "studio", "--out", str(tmp_path), "--port", "0"]
-    import os
-
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ, "BROWSER": str(program)})
     assert process.stdout is not None
     try:

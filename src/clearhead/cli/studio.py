@@ -1,5 +1,6 @@
 """`clearhead studio`: the page on which a model is trained, watched, played with and understood."""
 
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -42,6 +43,9 @@ def run(argv: Sequence[str]) -> int:
         server.serve_forever()
     if training := server.studio.board.training():
         print(f"still training, and there when the studio is opened again: {', '.join(training)}", file=sys.stderr)
+    if server.studio.busy:  # a look inside may take long, and nobody is there any more to see it
+        sys.stdout.flush()
+        os._exit(0)
     return 0
 
 

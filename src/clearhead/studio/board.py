@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,6 @@ from clearhead.studio.standing import Standing
 
 FRESH = 0.4
 """Seconds for which rows that were made are handed out again: tabs do not read the folder each for itself."""
-MEASURED = 5.0
-"""Seconds after which the size of a run is counted again."""
-STATES = ("starting", "training", "paused", "stopped", "done", "patience", "failed")
 
 
 @dataclass
@@ -38,8 +35,9 @@ class Entry:
     broken: str | None = None
     read_at: int = -1
     """When the configuration that was read was written, in nanoseconds."""
+    steps: list[int] | None = None
+    """Those that have a checkpoint."""
     size: int = 0
-    measured: float = field(default=-math.inf)
 
 
 class Board:
@@ -98,6 +96,10 @@ class Board:
             raise ApiError(409, f"{name} has no run yet; wait until its text is read", param="run", code="not_ready")
         return self._entries[name].run
 
+    def place(self, name: str) -> RunDirectory:
+        """The same, also of a run that is about to be made: its events will be there. ApiError (404) for others."""
+        return RunDirectory(self.out / self.row(name)["name"]) if name not in self._entries else self.run(name)
+
     def training(self) -> list[str]:
         """The names of the runs that are being trained."""
         return [row["name"] for row in self.rows(now=True) if row["state"] in ("starting", "training")]
@@ -111,11 +113,12 @@ class Board:
         written = run.manifest_file.stat()
         entry = self._entries.get(run.name)
         if entry is None or entry.run.path != run.path:
-            entry = Entry(run, Standing(run.events_file), int(written.st_mtime))
-        changed = entry.standing.update()
-        if (changed and time.monotonic() - entry.measured > MEASURED) or entry.measured < 0:
-            entry.size, entry.measured = run.size(), time.monotonic()
-        if written.st_mtime_ns != entry.read_at:
+            entry = Entry(run, Standing(run.events_file), _created(run))
+        entry.standing.update()
+        steps, rewritten = run.steps(), written.st_mtime_ns != entry.read_at
+        if steps != entry.steps or rewritten:
+            entry.steps, entry.size = steps, run.size()
+        if rewritten:
             _describe(entry)
             entry.read_at = written.st_mtime_ns
         return entry
@@ -129,7 +132,7 @@ class Board:
             "problem": problem,
             "bytes": entry.size,
             "created": entry.created,
-            "steps": run.steps(),
+            "steps": entry.steps,
         }
         if config is None:
             return row
@@ -157,7 +160,7 @@ class Board:
         """Of a run whose events do not say that it is over: trained by another, killed, counted or imported."""
         if holder_of(entry.run.lock_file) is not None:
             return "training", None
-        if not entry.standing.told and entry.run.steps():
+        if not entry.standing.told and entry.steps:
             return "done", None
         return "stopped", self.jobs.problem(entry.run.name) or "it ended without a word; resume goes on from its save"
 
@@ -180,6 +183,12 @@ def _ended(end: dict[str, Any], *, stopped: bool) -> str:
     if end.get("reason") == "interrupted":
         return "stopped" if stopped else "paused"
     return "patience" if end.get("reason") == "patience" else "done"
+
+
+def _created(run: RunDirectory) -> int:
+    """When a run was made, in seconds since 1970: its tokenizer is written once, its manifest again at the end."""
+    kept = run.tokenizer_file if run.tokenizer_file.exists() else run.manifest_file
+    return int(kept.stat().st_mtime)
 
 
 def _describe(entry: Entry) -> None:

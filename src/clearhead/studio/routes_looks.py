@@ -82,9 +82,9 @@ async def scores(http: Request) -> Response:
     asked = await read(http, {"text": str}, {"step": int})
     studio = studio_of(http)
     run = studio.board.run(http.path_params["run"])
-    loaded = await studio.answer(studio.models.load, run, asked["step"])
-    counted = await studio.work(studio.scoring.bigram, loaded)
-    return reply(await studio.answer(score, loaded, asked["text"], counted))
+    loaded = await studio.quick.do(studio.models.load, run, asked["step"])
+    counted = await studio.dear.do(studio.scoring.bigram, loaded)
+    return reply(await studio.quick.do(score, loaded, asked["text"], counted))
 
 
 async def next_logits(http: Request) -> Response:
@@ -92,8 +92,8 @@ async def next_logits(http: Request) -> Response:
     asked = await read(http, {}, {"text": str, "step": int, "seed": int})
     studio = studio_of(http)
     run = studio.board.run(http.path_params["run"])
-    loaded = await studio.answer(studio.models.load, run, asked["step"])
-    return reply(await studio.answer(logits, loaded, asked["text"] or "", asked["seed"]))
+    loaded = await studio.quick.do(studio.models.load, run, asked["step"])
+    return reply(await studio.quick.do(logits, loaded, asked["text"] or "", asked["seed"]))
 
 
 async def what_was_gained(http: Request) -> Response:

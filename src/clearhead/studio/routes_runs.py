@@ -76,7 +76,7 @@ async def delete(http: Request) -> Response:
 async def curves(http: Request) -> Response:
     """What a run's events tell."""
     asked = query(http, points=int)
-    run = studio_of(http).board.run(http.path_params["run"])
+    run = studio_of(http).board.place(http.path_params["run"])
     return reply(await asyncio.to_thread(_curves, run, _points(asked.get("points", POINTS))))
 
 
@@ -109,7 +109,7 @@ async def listen(http: Request) -> Response:
     """All that is new, as it happens."""
     asked = query(http, run=str, cursor=int)
     studio: Studio = studio_of(http)
-    run = studio.board.run(asked["run"]) if asked.get("run") else None
+    run = studio.board.place(asked["run"]) if asked.get("run") else None
     return stream(studio, run, max(0, asked.get("cursor", 0)))
 
 

@@ -1,13 +1,12 @@
 """All that one studio is made of: a folder of runs, what it knows of them, and who does the work."""
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Any, TypeVar
 
 from starlette.requests import Request
 
+from clearhead.studio.apart import Lane
 from clearhead.studio.board import Board
 from clearhead.studio.courses import Courses
 from clearhead.studio.jobs import Jobs
@@ -20,8 +19,6 @@ ASIDE = ".studio"
 """The folder beside the runs that holds what is the studio's own: texts, jobs, lessons that are being told."""
 KEPT = 64 << 20
 """Bytes of answers that are kept."""
-
-Result = TypeVar("Result")
 
 
 class Studio:
@@ -39,31 +36,26 @@ class Studio:
         self.closing = False
         """Streams end, so that the server can."""
         self.on_close: list[Callable[[], None]] = []
-        self._turn, self._quick = asyncio.Lock(), asyncio.Lock()
+        self.dear, self.quick = Lane(), Lane()
+        """Who looks inside: what takes seconds, and what is over in a moment."""
         self._kept: OrderedDict[Hashable, bytes] = OrderedDict()
 
     def close(self) -> None:
         """The server is to stop: streams end, nothing new is taken. What trains goes on."""
         self.closing = True
-        for call in self.on_close:
+        for call in (self.dear.close, self.quick.close, *self.on_close):
             call()
 
-    async def work(self, call: Callable[..., Result], *arguments: Any) -> Result:
-        """Call what takes long in a thread, one at a time: the page goes on being answered meanwhile."""
-        async with self._turn:
-            return await asyncio.to_thread(call, *arguments)
-
-    async def answer(self, call: Callable[..., Result], *arguments: Any) -> Result:
-        """The same for what is over in a moment, and does not wait for what takes long."""
-        async with self._quick:
-            return await asyncio.to_thread(call, *arguments)
+    @property
+    def busy(self) -> bool:
+        """Whether a look is being made."""
+        return self.dear.busy or self.quick.busy
 
     async def remembered(self, key: Hashable, make: Callable[[], bytes], *, quick: bool = False) -> bytes:
         """What `make` makes, or has made for this key before; what is quick does not wait for what takes long."""
+        lane = self.quick if quick else self.dear
         if key not in self._kept:
-            async with self._quick if quick else self._turn:
-                if key not in self._kept:
-                    self._keep(key, await asyncio.to_thread(make))
+            self._keep(key, await lane.do(lambda: self._kept.get(key) or make()))
         self._kept.move_to_end(key)
         return self._kept[key]
 
