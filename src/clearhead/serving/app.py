@@ -40,6 +40,11 @@ ERRORS: dict[int | str, dict[str, Any]] = {"4XX": {"model": ErrorDocument}, "5XX
 
 def build_app(service: Service, policy: Policy) -> App:
     """The ASGI application of a service."""
+    return Guard(build_routes(service), policy)
+
+
+def build_routes(service: Service) -> FastAPI:
+    """The same without its guard, for an application that has one."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -64,7 +69,7 @@ def build_app(service: Service, policy: Policy) -> App:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _unexpected)
-    return Guard(app, policy)
+    return app
 
 
 def _respond(refusal: ApiError) -> Response:
