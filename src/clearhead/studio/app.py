@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -14,6 +13,7 @@ from clearhead.config import PRESETS
 from clearhead.errors import ClearheadError
 from clearhead.registry import names
 from clearhead.serving.errors import ApiError
+from clearhead.serving.refusals import HANDLERS, respond
 from clearhead.serving.security import App, Guard, Policy
 from clearhead.studio import page, routes_lessons, routes_looks, routes_runs, routes_texts
 from clearhead.studio.openai import OpenAI
@@ -38,13 +38,7 @@ def build_app(studio: Studio, policy: Policy) -> App:
     routes = [Route("/api/state", state), Route("/v1/{route:path}", openai)]
     for module in (page, routes_texts, routes_runs, routes_looks, routes_lessons):
         routes += module.ROUTES
-    handlers = {
-        ApiError: _refused,
-        ClearheadError: _complained,
-        HTTPException: _http_error,
-        Exception: _unexpected,
-    }
-    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)  # type: ignore[arg-type]
+    app = Starlette(routes=routes, lifespan=lifespan, exception_handlers={**HANDLERS, ClearheadError: _complained})  # type: ignore[arg-type]
     app.state.studio = studio
     return Guard(app, policy)
 
@@ -65,29 +59,7 @@ async def state(http: Request) -> Response:
     )
 
 
-def _respond(refusal: ApiError) -> Response:
-    return Response(refusal.body(), refusal.status, refusal.headers())
-
-
-async def _refused(http: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)
-    return _respond(error)
-
-
 async def _complained(http: Request, error: Exception) -> Response:
     """What the command line would say, in its words."""
     assert isinstance(error, ClearheadError)
-    return _respond(ApiError(400 if error.exit_code == 2 else 500, str(error), code=type(error).__name__))
-
-
-async def _http_error(http: Request, error: Exception) -> Response:
-    """A path or a method that is none."""
-    assert isinstance(error, HTTPException)
-    response = _respond(ApiError(error.status_code, f"{http.method} does not lead anywhere here: {error.detail}"))
-    response.headers.update(error.headers or {})
-    return response
-
-
-async def _unexpected(http: Request, error: Exception) -> Response:
-    """A fault of ours: the log has it (the server writes it there), the page learns that it is not its."""
-    return _respond(ApiError(500, "the studio failed on this request; its log says why"))
+    return respond(ApiError(400 if error.exit_code == 2 else 500, str(error), code=type(error).__name__))
