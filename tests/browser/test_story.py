@@ -189,3 +189,21 @@ def test_a_text_is_dropped_pasted_or_named(empty_studio: Studio, visitor: Visito
     page.keyboard.press("Enter")
     page.locator(".text", has_text="named.txt").and_(pressed).wait_for()
     page.get_by_role("button", name="Train", exact=True).and_(page.locator(":enabled")).wait_for()
+
+
+def test_a_tab_that_is_not_seen_leaves_its_connection_to_others(studio: Studio, visitor: Visitor) -> None:
+    page = visitor.open(studio)
+    ready(page, "runs")
+    page.evaluate(
+        "() => { const Source = EventSource; window.streams = [];"
+        " window.EventSource = class extends Source { constructor(url) { super(url); streams.push(this); } }; }"
+    )
+    for turn in (1, 2):
+        for hidden in (True, False):
+            page.evaluate(
+                "(hidden) => { Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });"
+                " document.dispatchEvent(new Event('visibilitychange')); }",
+                hidden,
+            )
+            opened = page.evaluate("() => streams.map((stream) => stream.readyState !== EventSource.CLOSED)")
+            assert opened == [False] * (turn - 1) + ([] if hidden else [True])

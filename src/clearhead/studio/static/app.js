@@ -125,9 +125,10 @@ function know(runs) {
   shown.update?.("runs", shell.runs);
 }
 
-/** One EventSource per tab; after a silence it goes on where it was. */
+/** One EventSource per tab that is seen (browsers open six); after a silence it goes on where it was. */
 function listen() {
   news?.close();
+  if (document.hidden) return;
   const { run, cursor } = listening;
   const source = news = new EventSource(`/api/stream?${new URLSearchParams(run ? { run, cursor: `${cursor}` } : {})}`);
   const heard = () => { waited = 0; one("connection").hidden = true; };
@@ -164,6 +165,7 @@ one("theme").addEventListener("click", () => {
 one("run").addEventListener("change", () => shell.go({ run: one("run").value, view: ALONE.includes(address.view) ? "train" : address.view }, { fresh: true }));
 addEventListener("hashchange", show);
 addEventListener("pagehide", () => news?.close());
+document.addEventListener("visibilitychange", listen);
 
 try {
   await shell.refresh();

@@ -63,7 +63,7 @@ export async function* completion(body, signal) {
 
 const PIECE = 3 << 18;
 
-/** A file sent in pieces; its id. @param {File} file @param {(share: number) => void} progress @returns {Promise<string>} */
+/** @param {File} file @param {(share: number) => void} progress @returns {Promise<string>} */
 export async function upload(file, progress) {
   const { upload: id } = await post("/api/texts", { name: file.name, size: file.size });
   for (let offset = 0; offset < file.size; offset += PIECE) {
@@ -76,7 +76,7 @@ export async function upload(file, progress) {
   return id;
 }
 
-/** Large numbers as studio/packed.py packs them: a head of JSON, and its float32 arrays under their names. @param {string} url @param {Record<string, any>} [params] @param {AbortSignal} [signal] @returns {Promise<any>} */
+/** What studio/packed.py packs: a head of JSON, and its float32 arrays. @param {string} url @param {Record<string, any>} [params] @param {AbortSignal} [signal] @returns {Promise<any>} */
 export async function packed(url, params, signal) {
   const buffer = await bytes(url, params, signal), length = new DataView(buffer).getUint32(0, true);
   const { arrays, ...head } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
