@@ -1,47 +1,84 @@
-"""Characters beside BPE: what the same time reaches on the same text, in bits per character.
+"""Characters beside BPE: what the same processor time reaches on the same text, in bits per character.
 
-    python benchmarks/vocabularies.py [--time 60s] [--corpora shakespeare python-docs] [--seeds 1 2 3] [--json]
+    python benchmarks/vocabularies.py [--seconds 60] [--corpora shakespeare python-docs] [--seeds 1 2 3] [--json]
 
-Every run is `clearhead train TEXT --time BUDGET`, a process of its own with nothing cached: learning the tokenizer,
-counting and planning are in its time. Runs of one seed follow one another, so that all tokenizers meet the same load
-of the machine; means are over seeds.
+Every run has the same shape and the planner's schedule; how many steps fit into the time is counted off from the
+processor time of a few, on one thread, so that other programs on the machine change nothing but how long one waits.
 """
 
 import json
+import math
+import os
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
-from machine import arguments, clearhead, facts, show
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
+
+from machine import arguments, facts, show
+
+import clearhead
+from clearhead.training.planner import DEV_STRETCH, FIRST_STRETCH, SHAPES, TOKENS_PER_STEP
 
 TOKENIZERS = {
-    "char": ("--tokenizer", "char"),
-    "bpe 512": ("--tokenizer", "bpe", "--vocab_size", "512"),
-    "bpe 4096": ("--tokenizer", "bpe", "--vocab_size", "4096"),
+    "char": {"tokenizer": "char"},
+    "bpe 512": {"tokenizer": "bpe", "vocab_size": 512},
+    "bpe 4096": {"tokenizer": "bpe", "vocab_size": 4_096},
 }
-CORPORA, SEEDS, TIME = ("shakespeare", "python-docs"), (1, 2, 3), "60s"
+CORPORA, SEEDS, SECONDS = ("shakespeare", "python-docs"), (1, 2, 3), 60.0
+SHAPE = {**SHAPES[1], "batch_size": TOKENS_PER_STEP["cpu"] // SHAPES[1]["block_size"]}
+"""What the planner takes for a minute of two cores."""
+PROBES = (5, 20)
 RUNGS = ("ngram", "gpt", "mixture")
 
 
-def measure(corpora: Sequence[str], asked: str, seeds: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """A row for each corpus, seed and tokenizer, as it is there; losses are bits per character of all validation."""
-    for corpus in corpora:
-        for seed in seeds:
-            for name, flags in TOKENIZERS.items():
-                yield {"corpus": corpus, "tokenizer": name, "seed": seed, **_run(corpus, asked, seed, flags)}
+def measure(
+    corpora: Sequence[str], names: Sequence[str], seconds: float, seeds: Sequence[int]
+) -> Iterator[dict[str, Any]]:
+    """A row for each run, as it is there; losses are bits per character of all validation text."""
+    for seed in seeds:
+        for corpus in corpora:
+            for name in names:
+                steps = max(10, int(seconds / seconds_per_step(corpus, name)))
+                yield {"corpus": corpus, "tokenizer": name, "seed": seed, "steps": steps} | run(corpus, name, seed, steps)
 
 
-def _run(corpus: str, asked: str, seed: int, flags: Sequence[str]) -> dict[str, Any]:
+@cache
+def seconds_per_step(corpus: str, name: str) -> float:
+    """Processor seconds."""
+    few, more = (trained(corpus, name, 1, steps)[1] for steps in PROBES)
+    return (more - few) / (PROBES[1] - PROBES[0])
+
+
+def run(corpus: str, name: str, seed: int, steps: int) -> dict[str, Any]:
+    model, seconds = trained(corpus, name, seed, steps)
+    rungs = {rung.name: rung for rung in model.ladder().rungs}
+    tokens = steps * SHAPE["batch_size"] * SHAPE["block_size"]
+    return {
+        "parameters": rungs["gpt"].parameters,
+        "epochs": round(tokens / len(model.data.ids("train")), 2),
+        "processor_seconds": round(seconds, 1),
+        **{name: round(rungs[name].bits_per_char, 4) for name in RUNGS},
+    }
+
+
+def trained(corpus: str, name: str, seed: int, steps: int) -> tuple[clearhead.Run, float]:
+    """A run with the planner's schedule, and the processor seconds that it took."""
+    schedule = {
+        "max_iters": steps,
+        "dev_iters": round(DEV_STRETCH * steps),
+        "decay_iters": max(1, steps - math.ceil(FIRST_STRETCH * steps)),
+        "warmup_iters": max(1, min(100, steps // 20)),
+        **{"eval_interval": steps, "save_interval": steps, "eval_iters": 1},
+    }
     with tempfile.TemporaryDirectory() as folder:
-        words = ("train", corpus, *flags, "--time", asked, "--seed", str(seed), "--out", folder, "--json")
-        told, seconds = clearhead(*words, env={"CLEARHEAD_CACHE": f"{folder}/cache"})
-    said = json.loads(told)
-    rungs = {rung["name"]: rung for rung in said["ladder"]["rungs"]}
-    losses = {name: round(rungs[name]["bits_per_char"], 4) for name in RUNGS}
-    sizes = {"parameters": rungs["gpt"]["parameters"], "context": rungs["gpt"]["context"], "steps": said["steps"]}
-    return {"seconds": round(seconds, 1), **sizes, **losses}
+        begun = time.process_time()
+        settings = {**SHAPE, **schedule, **TOKENIZERS[name], "seed": seed, "device": "cpu"}
+        return clearhead.train(corpus, out=folder, progress=False, **settings), time.process_time() - begun
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -50,26 +87,27 @@ def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     for row in rows:
         groups.setdefault((row["corpus"], row["tokenizer"]), []).append(row)
     return [
-        {"corpus": corpus, "tokenizer": tokenizer, "seeds": len(runs)} | {name: _spread(runs, name) for name in RUNGS}
+        {"corpus": corpus, "tokenizer": tokenizer, "seeds": len(runs), "epochs": runs[0]["epochs"]}
+        | {name: _spread([run[name] for run in runs]) for name in RUNGS}
         for (corpus, tokenizer), runs in groups.items()
     ]
 
 
-def _spread(runs: Sequence[dict[str, Any]], name: str) -> str:
-    values = [run[name] for run in runs]
+def _spread(values: Sequence[float]) -> str:
     return f"{statistics.fmean(values):.3f} ({min(values):.3f} .. {max(values):.3f})"
 
 
 def main() -> int:
-    parser = arguments("Characters beside BPE for the same time, in bits per character.")
-    parser.add_argument("--time", default=TIME, help="the budget of each run, as --time takes it")
+    parser = arguments("Characters beside BPE for the same processor time, in bits per character.")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="processor seconds of each run's steps")
     parser.add_argument("--corpora", nargs="+", default=CORPORA, help="files or named corpora")
+    parser.add_argument("--tokenizers", nargs="+", default=list(TOKENIZERS), choices=list(TOKENIZERS))
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     chosen = parser.parse_args()
     rows = []
-    for row in measure(chosen.corpora, chosen.time, chosen.seeds):
+    for row in measure(chosen.corpora, chosen.tokenizers, chosen.seconds, chosen.seeds):
         rows.append(row)
-        print(", ".join(f"{name} {value}" for name, value in row.items()), file=sys.stderr, flush=True)
+        print(json.dumps(row), file=sys.stderr, flush=True)  # after each: a failure later loses nothing
     if chosen.json:
         show({"runs": rows, "means": summary(rows), **facts()}, True)
         return 0

@@ -25,11 +25,16 @@ def prepare(config: RunConfig, corpus: Sequence[str]) -> Prepared:
 
     CorpusError, TokenizerError, ConfigError or StorageError says in one line what is in the way.
     """
-    if not config.tokenizer.from_file:
-        registry.check("tokenizers", config.tokenizer.tokenizer)
+    check_tokenizer(config.tokenizer)
     read = read_corpus(corpus, config.data, config.tokenizer)
     tokenizer = train_tokenizer(read, config.tokenizer)
     return Prepared(read, tokenizer, retokenise(read, tokenizer))
+
+
+def check_tokenizer(config: TokenizerConfig) -> None:
+    """ConfigError where a tokenizer is neither registered nor a file."""
+    if not config.from_file:
+        registry.check("tokenizers", config.tokenizer)
 
 
 def train_tokenizer(corpus: Corpus, config: TokenizerConfig) -> Tokenizer:

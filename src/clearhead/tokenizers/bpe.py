@@ -5,7 +5,7 @@ Hugging Face's `tokenizers` learns and encodes.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from typing import Any, Self
@@ -32,14 +32,13 @@ PIECES = (
 LEAST_PAIRS = 2
 """Times a pair must occur to become a token: what was seen once is learned by heart."""
 
-_CHUNK = 1 << 15
+_PART = 1 << 15
 """Characters handed to the library as one text: it keeps some 100 bytes for each."""
 _BATCH = 64
 """Texts handed over together: shared among the processor's cores."""
-_CUT = re.compile(r"(?<=[^\W_])\s")
-"""Where pieces mostly end: after a word."""
+_WORD_END = re.compile(r"(?<=[^\W_])\s")
 _NEAR = 64
-"""Characters on either side of a cut that say whether a piece ends there."""
+"""Characters on either side of a place that say whether a piece ends there."""
 
 
 class BPETokenizer:
@@ -82,8 +81,7 @@ class BPETokenizer:
             show_progress=False,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         )
-        cutter = Library.from_str(library.to_str())  # another one: who is learning answers no question
-        library.train_from_iterator((chunk for text in texts for chunk in _chunks(_checked(text), cutter)), trainer)
+        library.train_from_iterator((part for text in texts for part in _parts(_checked(text), _cuts)), trainer)
         return cls.of_document(parsed(library.to_str()), eot=eot)
 
     @classmethod
@@ -100,8 +98,8 @@ class BPETokenizer:
         """Ids (n,); TokenizerError for a lone surrogate, which has no UTF-8 form."""
         dtype, library = token_dtype(self.vocab_size), self._told.library
         parts = [np.empty(0, dtype)]
-        chunks = _chunks(_checked(text), library, whole=self._added)
-        while batch := list(islice(chunks, _BATCH)):
+        parts_of_text = _parts(_checked(text), self._cuts)
+        while batch := list(islice(parts_of_text, _BATCH)):
             encoded = library.encode_batch_fast(batch, add_special_tokens=False)
             parts += [np.array(each.ids, dtype) for each in encoded]
         return np.concatenate(parts)
@@ -152,10 +150,16 @@ class BPETokenizer:
         """SHA-256 of `to_dict`."""
         return fingerprint(self.to_dict())
 
-    @property
-    def _added(self) -> bool:
-        """Whether texts hold tokens that were added to the learned ones: these are found before text is cut."""
-        return any(not token["special"] for token in self._told.document["added_tokens"])
+    def _cuts(self, text: str, start: int) -> Iterator[int]:
+        """Where, from a place on, the library ends a piece; nowhere, if it looks for added tokens before it cuts."""
+        if len(self._told.special) < len(self._told.document["added_tokens"]):
+            return
+        splitter = self._told.library.pre_tokenizer
+        assert splitter is not None
+        for cut in _cuts(text, start):
+            near = max(0, cut - _NEAR)
+            if any(near + end == cut for _, (_, end) in splitter.pre_tokenize_str(text[near : cut + _NEAR])):
+                yield cut
 
 
 def _checked(text: str) -> str:
@@ -164,24 +168,15 @@ def _checked(text: str) -> str:
     return text
 
 
-def _chunks(text: str, library: Library, *, whole: bool = False) -> Iterator[str]:
-    """A text in parts that give the ids of the whole: each ends where a piece does. One part, if it must be `whole`."""
+def _cuts(text: str, start: int) -> Iterator[int]:
+    """Where, from a place on, a word ends: there `PIECES` end, for none has anything behind a letter or a digit."""
+    return (found.start() for found in _WORD_END.finditer(text, start))
+
+
+def _parts(text: str, cuts: Callable[[str, int], Iterator[int]]) -> Iterator[str]:
+    """A text in parts that give the ids of the whole: each ends where a piece does."""
     start = 0
-    while not whole and start + _CHUNK < len(text):
-        end = next((cut for cut in _cuts(text, start + _CHUNK) if _ends_piece(text, cut, library)), len(text))
+    while start < len(text):
+        end = next(cuts(text, start + _PART), len(text))
         yield text[start:end]
         start = end
-    if start < len(text):
-        yield text[start:]
-
-
-def _cuts(text: str, start: int) -> Iterator[int]:
-    return (found.start() for found in _CUT.finditer(text, start))
-
-
-def _ends_piece(text: str, cut: int, library: Library) -> bool:
-    """Whether the library ends a piece of this text at a place."""
-    start = max(0, cut - _NEAR)
-    assert library.pre_tokenizer is not None
-    pieces = library.pre_tokenizer.pre_tokenize_str(text[start : cut + _NEAR])
-    return any(start + end == cut for _, (_, end) in pieces)

@@ -172,8 +172,16 @@ def _tokens(vocab: Mapping[str, int], added: list[Json]) -> tuple[bytes, ...]:
 
 
 def _library(cleaned: Json) -> Library:
-    """The library's own tokenizer, which does not know the special tokens."""
-    told = {**cleaned, "added_tokens": [token for token in cleaned["added_tokens"] if not token["special"]]}
+    """The library's own tokenizer, which does not know the special tokens.
+
+    Their ids are kept by names that no text spells, since it gives the other added tokens the ids that are free.
+    """
+    model, added = cleaned["model"], cleaned["added_tokens"]
+    special = {token["content"]: token["id"] for token in added if token["special"]}
+    vocab = {token: number for token, number in model["vocab"].items() if token not in special}
+    vocab |= {f"\0{name}": number for name, number in special.items()}
+    kept = [token for token in added if not token["special"]]
+    told = {**cleaned, "added_tokens": kept, "model": {**model, "vocab": vocab}}
     try:
         return Library.from_str(json.dumps(told))
     except BaseException as error:  # a panic of the library is no Exception
