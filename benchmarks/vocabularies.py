@@ -44,30 +44,18 @@ def measure(
         for corpus in corpora:
             for name in names:
                 steps = max(10, int(seconds / seconds_per_step(corpus, name)))
-                yield {"corpus": corpus, "tokenizer": name, "seed": seed, "steps": steps} | run(corpus, name, seed, steps)
+                yield trained(corpus, name, seed, steps)
 
 
 @cache
 def seconds_per_step(corpus: str, name: str) -> float:
     """Processor seconds."""
-    few, more = (trained(corpus, name, 1, steps)[1] for steps in PROBES)
+    few, more = (trained(corpus, name, 1, steps)["processor_seconds"] for steps in PROBES)
     return (more - few) / (PROBES[1] - PROBES[0])
 
 
-def run(corpus: str, name: str, seed: int, steps: int) -> dict[str, Any]:
-    model, seconds = trained(corpus, name, seed, steps)
-    rungs = {rung.name: rung for rung in model.ladder().rungs}
-    tokens = steps * SHAPE["batch_size"] * SHAPE["block_size"]
-    return {
-        "parameters": rungs["gpt"].parameters,
-        "epochs": round(tokens / len(model.data.ids("train")), 2),
-        "processor_seconds": round(seconds, 1),
-        **{name: round(rungs[name].bits_per_char, 4) for name in RUNGS},
-    }
-
-
-def trained(corpus: str, name: str, seed: int, steps: int) -> tuple[clearhead.Run, float]:
-    """A run with the planner's schedule, and the processor seconds that it took."""
+def trained(corpus: str, name: str, seed: int, steps: int) -> dict[str, Any]:
+    """What a run with the planner's schedule reached, and the processor seconds that it took."""
     schedule = {
         "max_iters": steps,
         "dev_iters": round(DEV_STRETCH * steps),
@@ -75,10 +63,20 @@ def trained(corpus: str, name: str, seed: int, steps: int) -> tuple[clearhead.Ru
         "warmup_iters": max(1, min(100, steps // 20)),
         **{"eval_interval": steps, "save_interval": steps, "eval_iters": 1},
     }
+    settings = {**SHAPE, **schedule, **TOKENIZERS[name], "seed": seed, "device": "cpu"}
     with tempfile.TemporaryDirectory() as folder:
         begun = time.process_time()
-        settings = {**SHAPE, **schedule, **TOKENIZERS[name], "seed": seed, "device": "cpu"}
-        return clearhead.train(corpus, out=folder, progress=False, **settings), time.process_time() - begun
+        run = clearhead.train(corpus, out=folder, progress=False, **settings)
+        seconds = time.process_time() - begun
+        rungs = {rung.name: rung for rung in run.ladder().rungs}
+        epochs = steps * SHAPE["batch_size"] * SHAPE["block_size"] / len(run.data.ids("train"))
+    return {
+        **{"corpus": corpus, "tokenizer": name, "seed": seed, "steps": steps},
+        "parameters": rungs["gpt"].parameters,
+        "epochs": round(epochs, 2),
+        "processor_seconds": round(seconds, 1),
+        **{name: round(rungs[name].bits_per_char, 4) for name in RUNGS},
+    }
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
