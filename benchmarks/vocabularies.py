@@ -61,7 +61,9 @@ def trained(corpus: str, name: str, seed: int, steps: int) -> dict[str, Any]:
         "dev_iters": round(DEV_STRETCH * steps),
         "decay_iters": max(1, steps - math.ceil(FIRST_STRETCH * steps)),
         "warmup_iters": max(1, min(100, steps // 20)),
-        **{"eval_interval": steps, "save_interval": steps, "eval_iters": 1},
+        "eval_interval": steps,
+        "save_interval": steps,
+        "eval_iters": 1,
     }
     settings = {**SHAPE, **schedule, **TOKENIZERS[name], "seed": seed, "device": "cpu"}
     with tempfile.TemporaryDirectory() as folder:
@@ -71,7 +73,10 @@ def trained(corpus: str, name: str, seed: int, steps: int) -> dict[str, Any]:
         rungs = {rung.name: rung for rung in run.ladder().rungs}
         epochs = steps * SHAPE["batch_size"] * SHAPE["block_size"] / len(run.data.ids("train"))
     return {
-        **{"corpus": corpus, "tokenizer": name, "seed": seed, "steps": steps},
+        "corpus": corpus,
+        "tokenizer": name,
+        "seed": seed,
+        "steps": steps,
         "parameters": rungs["gpt"].parameters,
         "epochs": round(epochs, 2),
         "processor_seconds": round(seconds, 1),

@@ -6,7 +6,20 @@ import pytest
 
 from clearhead.cli.main import main
 
-TINY = ["--n_embd", "16", "--n_head", "2", "--n_layer", "1", "--block_size", "16", "--batch_size", "4", "--eval_iters", "2"]
+TINY = [
+    "--n_embd",
+    "16",
+    "--n_head",
+    "2",
+    "--n_layer",
+    "1",
+    "--block_size",
+    "16",
+    "--batch_size",
+    "4",
+    "--eval_iters",
+    "2",
+]
 TINY += ["--device", "cpu", "--max_iters", "5"]
 
 
@@ -48,7 +61,10 @@ def test_the_tokenizer_of_the_latest_run_is_the_default(clearhead, poem):
     clearhead("train", poem, "--name", "mine", "--tokenizer", "bpe", "--vocab_size", 300, *TINY)
     for words in ([], ["--run", "mine"]):
         document = json.loads(clearhead("tokenize", "the hill", *words, "--json")[1])
-        assert (document["from"], [piece["text"] for piece in document["pieces"]]) == ("of run mine", ["t", "he", "·hill"])
+        assert (document["from"], [piece["text"] for piece in document["pieces"]]) == (
+            "of run mine",
+            ["t", "he", "·hill"],
+        )
 
 
 @pytest.mark.parametrize(

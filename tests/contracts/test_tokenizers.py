@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 from clearhead import registry
 from clearhead.config import SamplingConfig
 from clearhead.errors import TokenizerError
-from clearhead.generation.text import Writer
+from clearhead.generation.text import Writer, encode_prompt
 from clearhead.serving.writing import Text, Vocabulary
 from clearhead.tokenizers.base import Tokenizer, load_tokenizer, save_tokenizer, token_bytes, token_dtype
 
-TEXT = "The wind went over the hill, and the hill was still.\nI don't love  naïve 日本 12345 😀 e\u0301!\r\n\n\tthe end" * 3
+TEXT = (
+    "The wind went over the hill, and the hill was still.\nI don't love  naïve 日本 12345 😀 e\u0301!\r\n\n\tthe end"
+    * 3
+)
 TRAINED = {"char": {}, "word": {}, "byte": {}, "bpe": {"vocab_size": 320}}
 SAYS_EVERYTHING = ("byte", "bpe")
 
@@ -61,11 +64,19 @@ def test_lone_surrogates_are_refused_by_name(name):
 
 
 @pytest.mark.parametrize("name", TRAINED)
+def test_a_prompt_is_read_without_what_nobody_can_say(name):
+    tokenizer = build(name)
+    prompt = encode_prompt(tokenizer, "the\udc80 hill\udcff")
+    assert tokenizer.decode(prompt.ids) in ("the hill", "the")
+    assert [piece.strip() for piece in prompt.dropped][:1] == ["\udc80"]
+
+
+@pytest.mark.parametrize("name", TRAINED)
 def test_end_of_text_is_the_last_id_and_no_text(name):
     tokenizer = BUILT[name]
-    assert tokenizer.eot_id == tokenizer.vocab_size - 1
-    assert tokenizer.decode([tokenizer.eot_id]) == ""
-    assert tokenizer.token_text(tokenizer.eot_id) == "<|endoftext|>"
+    last = tokenizer.vocab_size - 1
+    assert tokenizer.eot_id == last
+    assert (tokenizer.decode([last]), tokenizer.token_text(last)) == ("", "<|endoftext|>")
     assert all(tokenizer.token_text(i) and tokenizer.token_text(i).isprintable() for i in range(tokenizer.vocab_size))
 
 
@@ -105,7 +116,9 @@ def test_text_is_written_in_whole_characters(name):
     parts = [writer.push(token) for token in ids]
     assert "".join(parts) + writer.finish() == TEXT
     assert "\ufffd" not in "".join(parts)
-    text = Text(Vocabulary(tokenizer), [tokenizer.eot_id or 0], SamplingConfig(max_new_tokens=len(ids), logprobs=0), hidden=1)
+    text = Text(
+        Vocabulary(tokenizer), [tokenizer.eot_id or 0], SamplingConfig(max_new_tokens=len(ids), logprobs=0), hidden=1
+    )
     for token in ids:
         text.take(token, -1.0, [])
     told = text.read()

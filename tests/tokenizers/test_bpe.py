@@ -111,7 +111,11 @@ def test_a_tokenizer_json_is_read_from_the_disk(tmp_path):
     ours, theirs = open_tokenizer(path), Library.from_file(str(path))
     assert ours.vocab_size == theirs.get_vocab_size()
     assert ours.encode(VERSE).tolist() == theirs.encode(VERSE).ids
-    assert (ours.eot_id, ours.token_text(ours.vocab_size - 1), ours.decode([ours.vocab_size - 1])) == (None, "<|endoftext|>", "")
+    assert (ours.eot_id, ours.token_text(ours.vocab_size - 1), ours.decode([ours.vocab_size - 1])) == (
+        None,
+        "<|endoftext|>",
+        "",
+    )
     with_eot = open_tokenizer(path, eot=True)
     assert (with_eot.vocab_size, with_eot.eot_id) == (ours.vocab_size, ours.vocab_size - 1)
     assert len(ours.encode("<|endoftext|>")) > 1, "a text that spells it is text"

@@ -97,7 +97,10 @@ def _show(found: "Fertility", about: str) -> None:
     use = found.use
     rows = [
         ("tokenizer", f"{found.tokenizer}, {found.vocab_size:,} ids, {about}"),
-        ("tokens", f"{found.tokens:,} for {found.characters:,} characters, {found.bytes:,} bytes, {found.words:,} words"),
+        (
+            "tokens",
+            f"{found.tokens:,} for {found.characters:,} characters, {found.bytes:,} bytes, {found.words:,} words",
+        ),
         ("characters per token", f"{found.characters_per_token:.3f}"),
         ("bytes per token", f"{found.bytes_per_token:.3f}"),
         ("tokens per word", f"{found.tokens_per_word:.3f}"),

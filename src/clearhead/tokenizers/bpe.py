@@ -55,7 +55,8 @@ class BPETokenizer:
 
     def __init__(self, document: Json, *, eot_id: int | None = None) -> None:
         self._told = read_document(document)
-        self.vocab_size, self.eot_id, self.unk_id = len(self._told.tokens), eot_id, None
+        self.vocab_size, self.eot_id = len(self._told.tokens), eot_id
+        self.unk_id: int | None = None
         if eot_id is not None and eot_id not in self._told.special:
             raise TokenizerError(f"end-of-text {eot_id} is no special token of the bpe tokenizer; train it again")
 
@@ -139,15 +140,23 @@ class BPETokenizer:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """The tokenizer that `to_dict` described; TokenizerError when the values make no tokenizer."""
-        if not isinstance(data, Mapping) or data.get("name") != cls.name or set(data) != {"name", "eot_id", "tokenizer"}:
+        if (
+            not isinstance(data, Mapping)
+            or data.get("name") != cls.name
+            or set(data) != {"name", "eot_id", "tokenizer"}
+        ):
             raise TokenizerError("this is no bpe tokenizer; use a file that clearhead wrote")
         if type(data["eot_id"]) not in (int, type(None)):
             raise TokenizerError("'eot_id' of the bpe tokenizer is no id; use a file that clearhead wrote")
         return cls(data["tokenizer"], eot_id=data["eot_id"])
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of `to_dict`."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         return fingerprint(self.to_dict())
 
     def _cuts(self, text: str, start: int) -> Iterator[int]:
