@@ -3,7 +3,7 @@
     python benchmarks/vocabularies.py [--seconds 60] [--corpora shakespeare python-docs] [--seeds 1 2 3] [--json]
 
 Every run has the same shape and the planner's schedule; how many steps fit into the time is counted off from the
-processor time of a few, on one thread, so that other programs on the machine change nothing but how long one waits.
+processor time of a few in turns, on one thread, so that other programs on the machine change nothing but how long one waits.
 """
 
 import json
@@ -13,8 +13,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
@@ -22,7 +22,12 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
 from machine import arguments, facts, show
 
 import clearhead
+from clearhead import registry
+from clearhead.config import RunConfig
+from clearhead.data.prepare import prepare
+from clearhead.runtime import choose_runtime
 from clearhead.training.planner import DEV_STRETCH, FIRST_STRETCH, SHAPES, TOKENS_PER_STEP
+from clearhead.training.weighing import build_model, make_step
 
 TOKENIZERS = {
     "char": {"tokenizer": "char"},
@@ -32,7 +37,7 @@ TOKENIZERS = {
 CORPORA, SEEDS, SECONDS = ("shakespeare", "python-docs"), (1, 2, 3), 60.0
 SHAPE = {**SHAPES[1], "batch_size": TOKENS_PER_STEP["cpu"] // SHAPES[1]["block_size"]}
 """What the planner takes for a minute of two cores."""
-PROBES = (5, 20)
+PROBES = 13
 RUNGS = ("ngram", "gpt", "mixture")
 
 
@@ -40,18 +45,28 @@ def measure(
     corpora: Sequence[str], names: Sequence[str], seconds: float, seeds: Sequence[int]
 ) -> Iterator[dict[str, Any]]:
     """A row for each run, as it is there; losses are bits per character of all validation text."""
+    per_step = {corpus: seconds_per_step(corpus, names) for corpus in corpora}
     for seed in seeds:
         for corpus in corpora:
             for name in names:
-                steps = max(10, int(seconds / seconds_per_step(corpus, name)))
-                yield trained(corpus, name, seed, steps)
+                yield trained(corpus, name, seed, max(10, int(seconds / per_step[corpus][name])))
 
 
-@cache
-def seconds_per_step(corpus: str, name: str) -> float:
-    """Processor seconds."""
-    few, more = (trained(corpus, name, 1, steps)["processor_seconds"] for steps in PROBES)
-    return (more - few) / (PROBES[1] - PROBES[0])
+def seconds_per_step(corpus: str, names: Sequence[str]) -> dict[str, float]:
+    """Processor seconds of a step with each tokenizer: medians over steps in turns."""
+    steps: dict[str, Callable[[], None]] = {}
+    for name in names:
+        config = RunConfig.from_preset("modern").with_settings({**SHAPE, **TOKENIZERS[name], "device": "cpu"})
+        model = build_model(config, prepare(config, [corpus]).tokenizer.vocab_size)
+        optimizer = registry.resolve("optimizers", config.train.optimizer)(model, config.train)
+        steps[name] = partial(make_step, model, optimizer, config.train, choose_runtime(config.train))
+    taken: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(PROBES):
+        for name, step in steps.items():
+            begun = time.process_time()
+            step()
+            taken[name].append(time.process_time() - begun)
+    return {name: statistics.median(seconds[2:]) for name, seconds in taken.items()}  # the first two warm up
 
 
 def trained(corpus: str, name: str, seed: int, steps: int) -> dict[str, Any]:
