@@ -3,7 +3,7 @@
     python benchmarks/vocabularies.py [--seconds 60] [--corpora shakespeare python-docs] [--seeds 1 2 3] [--json]
 
 Every run has the same shape and the planner's schedule; how many steps fit into the time is counted off from the
-processor time of a few in turns, on one thread, so that other programs on the machine change nothing but how long one waits.
+processor time of a few in turns, on one thread: other programs on the machine change how long one waits, no more.
 """
 
 import json
