@@ -168,24 +168,38 @@ def compare(sides: Mapping[str, Side], rounds: int) -> dict[str, Any]:
     return found
 
 
-def measure(chosen: Any, folder: Path) -> dict[str, Any]:
-    """Every comparison of the page."""
-    found, rounds = {}, chosen.rounds
+def measure(
+    corpus: Path, nanogpt_at: Path | None, llama2c_at: Path | None, threads: int, rounds: int
+) -> dict[str, Any]:
+    """Every comparison; those with nanoGPT and llama2.c where their checkouts are given."""
+    torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory() as folder:
+        return _measure(corpus, nanogpt_at, llama2c_at, threads, rounds, Path(folder))
+
+
+def _measure(
+    corpus: Path, nanogpt_at: Path | None, llama2c_at: Path | None, threads: int, rounds: int, folder: Path
+) -> dict[str, Any]:
+    found = {}
     for name, size in SIZES.items():
         gpt = our_gpt(size)
         sides = {"ours": ours(gpt), "transformers": transformers(size)}
-        if chosen.nanogpt:
-            sides["nanoGPT"] = nanogpt(chosen.nanogpt, size)
+        if nanogpt_at:
+            sides["nanoGPT"] = nanogpt(nanogpt_at, size)
         found[f"{name}, batch 1"] = compare(sides, rounds)
         sides = {"ours": ours(gpt, 32, 127), "transformers": transformers(size, 32, 127)}
         found[f"{name}, batch 32"] = compare(sides, max(2, rounds // 2))
-        sides = {"mixture": ours(mixture(chosen.corpus, gpt)), "its GPT": ours(gpt)}
+        sides = {"mixture": ours(mixture(corpus, gpt)), "its GPT": ours(gpt)}
         found[f"{name}, mixture"] = compare(sides, rounds)
         plain = our_gpt(size, qk_norm=False)
         kinds = {kind: with_weights(plain, kind) for kind in ("int8", "bfloat16")}
         sides = {"ours": ours(plain), **{kind: ours(model) for kind, model in kinds.items()}}
-        if chosen.llama2c:
-            peer = llama2c(chosen.llama2c, size, folder, chosen.threads)
+        rounded = {"int8": ours(with_weights(gpt, "int8")), "transformers": transformers(size)}
+        found[f"{name}, int8"] = compare(rounded, rounds)
+        rounded = {"int8": ours(with_weights(gpt, "int8"), 32, 127), "transformers": transformers(size, 32, 127)}
+        found[f"{name}, int8, batch 32"] = compare(rounded, max(2, rounds // 2))
+        if llama2c_at:
+            peer = llama2c(llama2c_at, size, folder, threads)
             found[f"{name}, beside C"] = compare({"ours": ours(plain), "llama2.c": peer}, rounds)
             found[f"{name}, int8 beside C"] = compare({"int8": sides["int8"], "llama2.c": peer}, rounds)
         found[f"{name}, weights"] = compare(sides, rounds)
@@ -200,9 +214,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     chosen = parser.parse_args()
-    torch.set_num_threads(chosen.threads)
-    with tempfile.TemporaryDirectory() as folder:
-        figures = measure(chosen, Path(folder))
+    figures = measure(chosen.corpus, chosen.nanogpt, chosen.llama2c, chosen.threads, chosen.rounds)
     show({**figures, "threads": chosen.threads, **facts()}, chosen.json)
     return 0
 

@@ -58,6 +58,14 @@ SECTIONS = {
         "clearhead generate --max_new_tokens 1000",
         "Tokens per second of the run above, by `Run.samples`, the best of three.",
     ),
+    "decoding": (
+        "Generation beside others",
+        "python benchmarks/generate.py --corpus FILE --nanogpt PATH --llama2c PATH --threads 1",
+        "Tokens per second of processor time, of all threads together; a ratio is the median of five alternating "
+        "rounds, its least and greatest in brackets. Random weights, a vocabulary of 65, from one token to a context "
+        "of 256. llama2.c has our architecture without the norm of queries and keys (ours had none beside it), "
+        "transformers runs GPT-2, nanoGPT keeps no cache and writes its first 64 tokens only.",
+    ),
     "serving": (
         "Serving",
         "python benchmarks/serve.py",
@@ -125,10 +133,22 @@ SECTIONS = {
         "Runs of every model and optimizer, killed with SIGKILL at random moments and resumed until done; `differing` "
         "counts those that are not, bit for bit and event for event, an uninterrupted run.",
     ),
+    "serving_soak": (
+        "A server under load",
+        "python benchmarks/serve_soak.py",
+        "Clients that ask without pause: streams, whole answers, several texts, scores, prompts that slide, wrong "
+        "requests; every seventh hangs up. The slope is a line through the server's resident memory after a warm-up.",
+    ),
 }
 """Name -> title, command, what is measured."""
 
-NEEDS = {"nanogpt": "nanogpt", "time_to_loss": "nanogpt", "soak": "soak"}
+NEEDS = {
+    "nanogpt": "nanogpt",
+    "time_to_loss": "nanogpt",
+    "decoding": "llama2c",
+    "soak": "soak",
+    "serving_soak": "soak",
+}
 """Name -> the flag without which it is not measured."""
 
 

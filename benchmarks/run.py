@@ -15,10 +15,12 @@ from typing import Any
 import budgets
 import count_models
 import footprint
+import generate
 import inspecting
 import page
 import saving
 import serve
+import serve_soak
 import sharing
 import soak
 import startup
@@ -104,6 +106,14 @@ class Bench:
         run = package.load(self.run)
         return {f"{count}_at_once": _tokens_per_second(run, count) for count in (1, 8)}
 
+    def decoding(self) -> dict[str, Any]:
+        corpus, chosen = Path(self.corpus.argument), self.chosen
+        return {
+            f"{threads} thread{'s' if threads > 1 else ''}, {name}": figures
+            for threads in (1, 2)
+            for name, figures in generate.measure(corpus, chosen.nanogpt, chosen.llama2c, threads, 5).items()
+        }
+
     def serving(self) -> dict[str, Any]:
         return serve.measure(clients=64, rounds=5, corpus=self.corpus.argument)
 
@@ -135,6 +145,9 @@ class Bench:
     def soak(self) -> dict[str, Any]:
         return soak.soak(self.chosen.soak, seed=1)
 
+    def serving_soak(self) -> dict[str, Any]:
+        return serve_soak.soak(self.chosen.soak, clients=16)
+
 
 def _tokens_per_second(run: "package.Run", count: int, tokens: int = 1_000) -> str:
     seconds = []
@@ -150,11 +163,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--corpus", type=Path, help="a text file (default: shakespeare if at hand, else python-docs)")
     parser.add_argument("--only", nargs="+", choices=list(page.SECTIONS), help="measure these sections only")
     parser.add_argument("--nanogpt", type=Path, help="a checkout of nanoGPT, to measure beside it")
+    parser.add_argument("--llama2c", type=Path, help="a checkout of llama2.c with its run compiled")
     parser.add_argument("--lmplz", type=Path, help="KenLM's lmplz, to count beside it")
     parser.add_argument("--times", nargs="+", default=budgets.TIMES, help="time budgets to train for")
     parser.add_argument("--corpora", nargs="+", default=budgets.CORPORA, help="texts to train on for these times")
     parser.add_argument("--seeds", nargs="+", type=int, default=budgets.SEEDS, help="of these runs")
-    parser.add_argument("--soak", type=float, default=0.0, help="minutes of kills and resumes")
+    parser.add_argument(
+        "--soak", type=float, default=0.0, help="minutes of kills and resumes, and as many of load on a server"
+    )
     return parser.parse_args()
 
 
