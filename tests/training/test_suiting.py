@@ -11,26 +11,27 @@ from clearhead.training import suiting
 from clearhead.training.suiting import tokenizer_hints
 
 
-def hints(poem: Path, max_iters: int, **tokenizer: object) -> list[str]:
+def hints(poem: Path, **tokenizer: object) -> list[str]:
     config = RunConfig().with_settings(tokenizer)
     prepared = prepare(config, [str(poem)])
-    train = replace(config.train, max_iters=max_iters, batch_size=10, block_size=10)
+    train = replace(config.train, max_iters=10, batch_size=10, block_size=10)
     return list(tokenizer_hints(prepared.tokenizer, prepared.data, train))
 
 
-def test_a_long_text_that_is_hardly_read_by_characters(poem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert hints(poem, 10) == [], "of a short text there is not enough to learn pairs from"
-    monkeypatch.setattr(suiting, "LEAST_CHARACTERS", 1_000)
-    (line,) = hints(poem, 10)
-    assert "0.1 times the text" in line
-    assert "--tokenizer bpe (--vocab_size 4096)" in line
-    assert hints(poem, 1_000) == [], "it is read many times"
-    assert hints(poem, 10, tokenizer="bpe", vocab_size=260) != [line]
+def test_bpe_on_a_text_as_short_as_those_that_were_measured(poem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    line = hints(poem, tokenizer="bpe", vocab_size=270)[0]
+    assert "on a text of 8,286 characters" in line
+    assert "char is worth a try" in line
+    monkeypatch.setattr(suiting, "MEASURED_CHARACTERS", 5_000)
+    assert not any("worth a try" in line for line in hints(poem, tokenizer="bpe", vocab_size=270))
 
 
 def test_a_vocabulary_that_occurs_too_seldom(poem: Path) -> None:
-    (line,) = hints(poem, 10, tokenizer="bpe", vocab_size=300)
+    line = hints(poem, tokenizer="bpe", vocab_size=300)[-1]
     assert "of its 300 tokens occur fewer than 10 times" in line
-    assert "--vocab_size 512" in line or "char" in line
-    assert hints(poem, 10, tokenizer="word") == []
-    assert hints(poem, 10, tokenizer="byte") == []
+    assert line.endswith("try char"), "512 would be more"
+
+
+@pytest.mark.parametrize("tokenizer", ["char", "byte", "word"])
+def test_nothing_speaks_against_these(poem: Path, tokenizer: str) -> None:
+    assert hints(poem, tokenizer=tokenizer) == []
