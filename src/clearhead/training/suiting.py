@@ -23,9 +23,9 @@ def tokenizer_hints(tokenizer: Tokenizer, data: TokenDataset, train: TrainConfig
     if tokenizer.name == "bpe" and characters < MEASURED_CHARACTERS:
         epochs = train.max_iters * train.batch_size * train.block_size / len(ids)
         yield (
-            f"tokenizer: on a text of {characters:,} characters, read {epochs:.1f} times, char is worth a try: where both "
-            "had the same time on 0.5 and 1.1 million, 4,096 BPE tokens left the mixture 0.05 to 0.10 bits per character "
-            "above, and the GPT alone 0.03 to 0.09 below (docs/tokenizers.md)"
+            f"tokenizer: on a text of {characters:,} characters, read {epochs:.1f} times, char is worth a try: where "
+            "both had the same time on 0.5 and 1.1 million, 4,096 BPE tokens left the mixture 0.05 to 0.10 bits per "
+            "character above, and the GPT alone 0.03 to 0.09 below (docs/tokenizers.md)"
         )
     if tokenizer.name in ("word", "bpe") and (line := _seldom(np.bincount(ids, minlength=tokenizer.vocab_size))):
         yield line
