@@ -11,27 +11,39 @@ from clearhead.training import suiting
 from clearhead.training.suiting import tokenizer_hints
 
 
-def hints(poem: Path, **tokenizer: object) -> list[str]:
+def hints(poem: Path, max_iters: int = 10, **tokenizer: object) -> list[str]:
     config = RunConfig().with_settings(tokenizer)
     prepared = prepare(config, [str(poem)])
-    train = replace(config.train, max_iters=10, batch_size=10, block_size=10)
+    train = replace(config.train, max_iters=max_iters, batch_size=10, block_size=10)
     return list(tokenizer_hints(prepared.tokenizer, prepared.data, train))
 
 
-def test_bpe_on_a_text_as_short_as_those_that_were_measured(poem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    line = hints(poem, tokenizer="bpe", vocab_size=270)[0]
-    assert "on a text of 8,286 characters" in line
-    assert "char is worth a try" in line
-    monkeypatch.setattr(suiting, "MEASURED_CHARACTERS", 5_000)
-    assert not any("worth a try" in line for line in hints(poem, tokenizer="bpe", vocab_size=270))
+@pytest.fixture
+def _as_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The poem is as long as the texts that were measured on."""
+    monkeypatch.setattr(suiting, "LEAST_CHARACTERS", 1_000)
+
+
+@pytest.mark.usefixtures("_as_measured")
+def test_characters_in_a_short_time(poem: Path) -> None:
+    (line,) = hints(poem)
+    assert "the text is read 0.1 times; --tokenizer bpe --vocab_size 512" in line
+    assert hints(poem, 1_000) == [], "it is read many times, and that was not measured"
+
+
+@pytest.mark.usefixtures("_as_measured")
+def test_a_large_vocabulary(poem: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not any("suits this text better" in line for line in hints(poem, tokenizer="bpe", vocab_size=270))
+    monkeypatch.setattr(suiting, "BEST_SIZE", 64)
+    assert "--vocab_size 64 suits this text better" in hints(poem, tokenizer="bpe", vocab_size=270)[0]
 
 
 def test_a_vocabulary_that_occurs_too_seldom(poem: Path) -> None:
-    line = hints(poem, tokenizer="bpe", vocab_size=300)[-1]
+    (line,) = hints(poem, tokenizer="bpe", vocab_size=300)
     assert "of its 300 tokens occur fewer than 10 times" in line
     assert line.endswith("try char"), "512 would be more"
 
 
 @pytest.mark.parametrize("tokenizer", ["char", "byte", "word"])
-def test_nothing_speaks_against_these(poem: Path, tokenizer: str) -> None:
+def test_of_other_texts_nothing_is_said(poem: Path, tokenizer: str) -> None:
     assert hints(poem, tokenizer=tokenizer) == []
