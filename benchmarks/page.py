@@ -119,6 +119,19 @@ SECTIONS = {
         "`clearhead inspect report` with its page, and `inspect attention` on 1,024 characters, also by a run whose "
         "context holds them all. Importing torch is a part of each.",
     ),
+    "studio": (
+        "The studio",
+        "python benchmarks/studio_cost.py",
+        "Fresh processes; then the default model trains in a run of the studio, and windows of four seconds in which a "
+        "client reads its stream take turns with windows in which nobody does: the median of the pairs' ratios. "
+        "Messages and memory are those of a run that makes 300 steps a second, read for 40 seconds.",
+    ),
+    "hovering": (
+        "The page's own pictures",
+        "python benchmarks/hovering.py",
+        "Chromium, a GPT of 2 layers and 4 heads on 1,024 tokens: milliseconds until the patterns of all heads stand, "
+        "and frames while the pointer jumps about in each picture. The first look imports torch and reads the run.",
+    ),
     "saving": (
         "What a checkpoint costs",
         "python benchmarks/saving.py",

@@ -16,6 +16,7 @@ import budgets
 import count_models
 import footprint
 import generate
+import hovering
 import inspecting
 import page
 import saving
@@ -25,6 +26,7 @@ import sharing
 import soak
 import startup
 import step_throughput
+import studio_cost
 import time_to_loss
 import token_rates
 from machine import clearhead, facts
@@ -135,6 +137,12 @@ class Bench:
 
     def sharing(self) -> dict[str, Any]:
         return sharing.measure(4.0)
+
+    def studio(self) -> dict[str, Any]:
+        return studio_cost.measure(self.corpus.argument, pairs=12)
+
+    def hovering(self) -> dict[str, Any]:
+        return hovering.measure(self.corpus.argument)
 
     def inspecting(self) -> dict[str, Any]:
         return inspecting.measure(self.corpus.argument, self.corpus.text)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ("serving.shared_server",)
-"""A second file named conftest would hide this one from `from conftest import`."""
+pytest_plugins = ("serving.shared_server", "studio.shared_studio", "browser.shared_browser")
+"""Second files named conftest would hide this one from `from conftest import`."""
 
 ROOT = Path(__file__).parents[1]
 

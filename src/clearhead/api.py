@@ -41,7 +41,7 @@ from clearhead.models.gpt import GPTLanguageModel
 from clearhead.models.mixture import MixtureLanguageModel
 from clearhead.models.weights import with_weights
 from clearhead.runs.agreement import check_model
-from clearhead.runs.checkpoint import final_checkpoint, load_mixture
+from clearhead.runs.checkpoint import final_checkpoint, load_checkpoint, load_mixture
 from clearhead.runs.directory import RunDirectory, find_run, is_run
 from clearhead.runtime import Runtime, choose_runtime
 from clearhead.tokenizers.base import Tokenizer
@@ -104,6 +104,13 @@ class Run(Inspectable):
         run = copy(self)
         run.__dict__.pop("_own_rungs", None)
         run.model = with_weights(self.model, weights)
+        return run
+
+    def at(self, step: int) -> "Run":
+        """This run as it stood at a checkpoint; CheckpointError where it has none of that step."""
+        run = copy(self)
+        run.__dict__.pop("_own_rungs", None)
+        run.model, run.step = load_checkpoint(self.directory, step).model.to(self.runtime.device).eval(), step
         return run
 
     def cost_of(self, other: "Run", max_tokens: int = 16_384) -> tuple[SplitLoss, SplitLoss]:

@@ -452,6 +452,10 @@ def check_sampling(temperature: float, top_k: int | None, top_p: float | None, m
         raise ConfigError(f"min_p={min_p} is outside 0 .. 1; 0 keeps every token, 1 only the likeliest")
 
 
+STUDIO_PORT = 8765
+"""Where the studio listens, on this machine alone."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ServeConfig:
     """How runs are served, and how much of the machine that may take."""

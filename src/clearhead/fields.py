@@ -1,6 +1,7 @@
 """Frozen records of settings: checks of their fields, updates from nested mappings, TOML."""
 
 import dataclasses
+import math
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,6 +59,19 @@ def without_none(values: dict[str, Any]) -> dict[str, Any]:
         for key, value in values.items()
         if value is not None
     }
+
+
+def finite(value: Any) -> Any:
+    """Nested JSON values with None for what is not finite: JSON has no NaN.
+
+    >>> finite({"loss": [1.0, float("nan")]})
+    {'loss': [1.0, None]}
+    """
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def update(section: Any, values: Mapping[str, Any], where: str = "") -> Any:

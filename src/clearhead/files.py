@@ -2,13 +2,14 @@
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from clearhead.errors import StorageError
+from clearhead.errors import ConfigError, StorageError
 
 
 def sha256_file(path: Path) -> str:
@@ -110,3 +111,19 @@ def folder_atomic(path: Path) -> Iterator[Path]:
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
+
+
+def check_name(name: str | None) -> None:
+    """ConfigError when a run's name is no plain folder name."""
+    if name is not None and name != file_name(name):
+        raise ConfigError(f"name='{name}' is no plain folder name; try '{file_name(name)}'")
+
+
+def file_name(text: str) -> str:
+    """A text as a folder's name: letters, digits, dot, dash and underscore.
+
+    >>> file_name("python-docs (Python 3.11.7)")
+    'python-docs'
+    """
+    stem = text.split(" (")[0].removesuffix(".gz").removesuffix(".txt")
+    return re.sub(r"[^\w.-]+", "-", stem).strip("-.")[:80] or "run"

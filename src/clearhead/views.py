@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from clearhead.config import RunConfig
     from clearhead.data.tokens import TokenDataset
+    from clearhead.inspection.gains import Gains
     from clearhead.inspection.trace import Trace
     from clearhead.models.base import LanguageModel
     from clearhead.models.mixture import MixtureLanguageModel
@@ -204,6 +205,13 @@ class Inspectable:
         about = {"mixture": self._mixed(), "run": self.directory.name, "runtime": self.runtime.exact}
         return Shown(loss(self.model, self.tokenizer, self.data, text, **about, **settings))
 
+    def gains(self, targets: int = 600) -> "Gains":
+        """What every rung of the ladder, and the model after 1, 2, 4, ... tokens, pays for each token where the
+        validation text begins."""
+        from clearhead.inspection.gains import gains
+
+        return gains(self.model, self.tokenizer, self.data, self._mixed(), targets)
+
     def _mixed(self) -> "MixtureLanguageModel | None":
         """The run's mixture, or the one that its GPT makes; None for other models, and without a dev split."""
         from clearhead.evaluation.mixing import has_dev
@@ -233,11 +241,12 @@ class Inspectable:
         """
         from clearhead.inspection.backward import Memory
         from clearhead.inspection.step import step
-        from clearhead.runs.checkpoint import final_checkpoint
+        from clearhead.runs.checkpoint import final_checkpoint, load_checkpoint
 
         memory = None
         if settings.get("backward"):
-            checkpoint = final_checkpoint(self.directory)
+            kept = self.step in self.directory.steps()
+            checkpoint = load_checkpoint(self.directory, self.step) if kept else final_checkpoint(self.directory)
             memory = Memory(checkpoint.step, checkpoint.optimizer)
         data = self.data if text is None else None
         about = {"data": data, "train": self.config.train, "memory": memory, "run": self.directory.name}

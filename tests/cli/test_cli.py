@@ -63,8 +63,8 @@ def test_help_names_every_verb(clearhead):
 def test_every_verb_has_help(clearhead, verb):
     code, said, _ = clearhead(verb, "--help")
     assert code == 0
-    assert "--json" in said or verb in ("chat", "serve"), (
-        "who reports has --json; a chat is for people, a server speaks it"
+    assert "--json" in said or verb in ("chat", "serve", "studio"), (
+        "who reports has --json; a chat is for people, servers speak it"
     )
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 import inspection.tiny_models as small
 from clearhead.errors import ConfigError, TokenizerError
 from clearhead.inspection.attention import attention
-from clearhead.inspection.heads import Windows, _marks, _on, ablated, distances, entropy, head_scores
+from clearhead.inspection.heads import Windows, _marks, _on, ablated, bits_saved, distances, entropy, head_scores
 from clearhead.inspection.trace import trace
 from clearhead.models.bigram import BigramLanguageModel
 
@@ -116,6 +116,27 @@ def test_scores_are_changes_of_the_loss_in_falling_order():
         assert score.zero_error == pytest.approx(float((loss - before).std() / math.sqrt(6)), rel=1e-3)
     assert [s.zero for s in found.heads] == sorted((s.zero for s in found.heads), reverse=True)
     assert found.chance["previous"] == pytest.approx(np.mean([1 / t for t in range(2, 21)]))
+
+
+def test_a_head_saves_what_the_next_tokens_cost_without_it():
+    ids = torch.from_numpy(small.TOKENIZER.encode(TEXT).astype(np.int64))[None]
+    seen = trace(small.lively("gpt2"), ids)
+    whole, less = (
+        F.cross_entropy(logits[0, :-1], ids[0, 1:], reduction="none") / math.log(2)
+        for logits in (seen.logits, ablated(seen, 1, 0))
+    )
+    assert torch.allclose(bits_saved(seen, 1, 0).float(), less - whole, atol=1e-5)
+    found = looked("gpt2", layer=1, head=0, position=4)
+    assert np.allclose(found.saved, (less - whole).numpy(), atol=1e-5)
+    more = "more" if found.saved[4] >= 0 else "less"
+    assert f"would cost {abs(found.saved[4]):.2f} bits {more} without this head" in str(found)
+    assert "without this head" not in str(looked("gpt2", layer=1, head=0))  # after the last nothing came
+
+
+def test_unmeasured_heads_have_patterns_all_the_same():
+    found = looked(measure=False)
+    assert found.scores is None
+    assert found.wei.shape[-1] == len(TEXT)
 
 
 def test_a_head_that_is_silent_is_worth_nothing():

@@ -35,7 +35,7 @@ def run(argv: Sequence[str]) -> int:
     arguments = parse(Arguments, "ladder", argv)
 
     from clearhead import api
-    from clearhead.cli.report import ladder_document, print_json
+    from clearhead.cli.report import print_json
 
     if arguments.compare:
         words = (*arguments.compare, *arguments.texts)
@@ -53,7 +53,7 @@ def run(argv: Sequence[str]) -> int:
     settings = {**asdict(arguments.data), **asdict(arguments.tokenizer)}
     ladder = api.ladder(*arguments.texts, out=arguments.out, **settings)
     if arguments.json:
-        print_json(ladder_document(ladder))
+        print_json(ladder.to_dict())
     else:
         print(ladder)
     return 0

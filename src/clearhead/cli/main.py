@@ -24,6 +24,7 @@ VERBS = {
     "learn": "The course: the questions that everyone has, answered by experiments on your own text.",
     "chat": "Type a beginning and the model goes on; see its choices, hear every rung of the ladder.",
     "serve": "Let programs that speak the OpenAI API use your runs, on this machine.",
+    "studio": "One page in your browser: train, watch, play with and look into your models.",
     "inspect": "See inside: tables, heads, embeddings, layers, losses, with exact numbers and figures.",
     "try": "Turn one knob over paired seeds: what differs, by how much, or no difference shown.",
     "memorisation": "Does a model copy? What samples share with the training text, beside what fresh text shares.",

@@ -59,7 +59,7 @@ def run(argv: Sequence[str]) -> int:
 
 def conclude(trained: "Run", as_json: bool) -> int:
     """What every training ends with: how to go on after Ctrl-C, else the ladder and the folder."""
-    from clearhead.cli.report import ladder_document, print_json
+    from clearhead.cli.report import print_json
 
     last = trained.directory.read_events()[-1]
     if last["reason"] == "interrupted":
@@ -79,7 +79,7 @@ def conclude(trained: "Run", as_json: bool) -> int:
             "seconds": last["seconds"],
             "val_nats_per_token": rung.nats_per_token if judged else None,
             "val_bits_per_char": rung.bits_per_char if judged else None,
-            "ladder": ladder_document(ladder),
+            "ladder": ladder.to_dict(),
         }
     )
     return 0

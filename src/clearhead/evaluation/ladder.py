@@ -3,7 +3,8 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from clearhead.data.tokens import TokenDataset
 from clearhead.errors import ConfigError
@@ -60,6 +61,15 @@ class Ladder:
             if rung.name == name:
                 return rung
         raise KeyError(name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document that `ladder --json` prints."""
+        return {
+            "corpus": self.corpus,
+            "val_characters": self.val_characters if self.split == "val" else 0,
+            "split": self.split,
+            "rungs": [asdict(rung) for rung in self.rungs],
+        }
 
     def __str__(self) -> str:
         """A table for a person."""

@@ -12,8 +12,9 @@ from clearhead.evaluation.ladder import Rung, counted_rungs
 from clearhead.evaluation.mixing import has_dev
 from clearhead.experiments.knobs import Knob, Setting, combinations, describe, merged
 from clearhead.experiments.recipe import SEEDS, configure
+from clearhead.files import file_name
 from clearhead.initialise import default_name, names_for
-from clearhead.training.draft import Draft, Text, file_name, fit_block, read_text
+from clearhead.training.draft import Draft, Text, fit_block, read_text
 
 MOST_STEM = 60
 """Characters."""

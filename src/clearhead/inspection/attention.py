@@ -18,6 +18,7 @@ from clearhead.inspection.heads import (
     HeadScore,
     HeadScores,
     Windows,
+    bits_saved,
     distances,
     entropy,
     head_scores,
@@ -64,9 +65,11 @@ class Attention(View):
     """The same of what the heads of a layer add together, over all layers."""
     on_text: tuple[OnText, ...]
     scores: HeadScores | None
-    """None beside a chain, and for a text of one token without the run's own text."""
+    """None beside a chain, unmeasured, and for a text of one token without the run's own text."""
     chain: Chain | None
     """Of the head that was asked for."""
+    saved: Floats | None
+    """(T - 1,) bits that each next token of the text would cost more without the head that was asked for."""
     shown_layers: tuple[int, ...]
     wei: Floats = field(metadata=HIDDEN)
     """(L, nh, T, T)"""
@@ -86,8 +89,15 @@ class Attention(View):
             f"check: the heads, added up, differ from the model's own attention by {self.attention_error:.1e} at most, "
             f"the logits by {self.logits_error:.1e}"
         )
-        parts = [*self.notes, self.chain.table(self.tokens)] if self.chain else [*self.notes, self._table()]
-        return "\n".join([*parts, check])
+        parts = [self.chain.table(self.tokens), *self._worth(self.chain.position)] if self.chain else [self._table()]
+        return "\n".join([*self.notes, *parts, check])
+
+    def _worth(self, t: int) -> list[str]:
+        """What the head is worth where the text goes on."""
+        if self.saved is None or t == len(self.saved):
+            return []
+        costs = f"{abs(self.saved[t]):.2f} bits {'more' if self.saved[t] >= 0 else 'less'}"
+        return [f"the token that came, {self.tokens[t + 1]}, would cost {costs} without this head"]
 
     def _table(self) -> str:
         shown = [place for place in self.on_text if place.layer in self.shown_layers]
@@ -143,21 +153,24 @@ def attention(
     layer: int | None = None,
     head: int | None = None,
     position: int = -1,
+    measure: bool = True,
     run: str = "the run",
 ) -> Attention:
     """Every head on a text (by default the validation text's beginning), and what each is worth on `data`.
 
-    Without `data` the heads are measured on the text itself. With a layer and a head, their chain instead.
+    Without `data` the heads are measured on the text itself; without `measure`, which takes longest, not at all. With a
+    layer and a head, their chain instead.
     ConfigError for a model without heads, a layer, head or position that is not there, and an empty text.
     """
     gpt, notes = gpt_of(model, "heads")
     _check(gpt, layer, head)
     passage = find_passage(text, model, tokenizer, data)
     seen = trace(gpt, passage.idx)
-    windows, said = (None, ()) if head is not None else _windows(gpt, passage, data)
+    windows, said = _windows(gpt, passage, data) if measure and head is None else (None, ())
     chain = (
         work_out(seen.blocks[layer], head, passage.place(position)) if layer is not None and head is not None else None
     )
+    saved = bits_saved(seen, chain.layer, chain.head).numpy().astype(np.float32) if chain else None
     return Attention(
         run=run,
         model=model.kind,
@@ -171,6 +184,7 @@ def attention(
         on_text=tuple(place for block in seen.blocks for place in _places(block)),
         scores=head_scores(gpt, windows) if windows else None,
         chain=chain,
+        saved=saved,
         shown_layers=tuple(range(len(seen.blocks))) if layer is None else (layer,),
         wei=torch.stack([block.wei[0] for block in seen.blocks]).cpu().numpy().astype(np.float32),
     )

@@ -179,6 +179,16 @@ def ablated(seen: Trace, layer: int, head: int, kind: str = "zero") -> Tensor:
         return _onwards(seen, layer, _without(seen, layer, head)[kind])
 
 
+def bits_saved(seen: Trace, layer: int, head: int) -> Tensor:
+    """(T - 1,) bits that each next token of the text would cost more if a head added nothing; one row traced."""
+    targets = seen.idx[0, 1:]
+    whole, less = (
+        -logits[0, :-1].cpu().double().log_softmax(-1).gather(-1, targets.cpu()[:, None])[:, 0]
+        for logits in (seen.logits, ablated(seen, layer, head))
+    )
+    return (less - whole) / math.log(2)
+
+
 def _without(seen: Trace, layer: int, head: int) -> dict[str, Tensor]:
     """The stream (B, T, C) behind a layer's attention when one head adds nothing, or its mean, by kind."""
     block = seen.blocks[layer]

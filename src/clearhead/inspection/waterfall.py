@@ -62,8 +62,8 @@ class Waterfall:
 
 
 @dataclass(frozen=True)
-class _Measured:
-    """Nats (N,) of a rung's targets, and whose gain it is."""
+class Costs:
+    """What a rung pays for each target, in nats (N,), and the rung that its gain is counted from."""
 
     name: str
     context: int
@@ -87,16 +87,35 @@ def waterfall(
     """
     split = score_split(data)
     ids = data.ids(split)
-    gpt = model.gpt if isinstance(model, MixtureLanguageModel) else model
-    if isinstance(gpt, GPTLanguageModel):
-        T = data.fits(gpt.config.block_size, split)
-        at = _targets(len(ids), T, mixture, read)
-        measured = [*_counted(ids, at, baselines), *_by_length(gpt, mixture, ids, at, T)]
+    if isinstance(gpt := _read_by(model), GPTLanguageModel):
+        at = _targets(len(ids), data.fits(gpt.config.block_size, split), mixture, read)
     else:
         at = np.arange(1, min(len(ids), read))
-        measured = [*_counted(ids, at, baselines), *_other(model, ids, at)]
+    measured = list(costs(model, mixture, data, baselines, at))
     words = f"{len(at):,} targets spread evenly over the {'validation' if split == 'val' else 'training'} text"
     return Waterfall(len(at), words, tuple(_rungs(measured, ids[at].astype(np.int64), names)))
+
+
+def costs(
+    model: LanguageModel,
+    mixture: MixtureLanguageModel | None,
+    data: TokenDataset,
+    baselines: Baselines,
+    at: np.ndarray,
+) -> Iterator[Costs]:
+    """What every rung pays for the targets at positions (N,) of the validation text; a GPT has its context there."""
+    split = score_split(data)
+    ids = data.ids(split)
+    yield from _counted(ids, at, baselines)
+    if isinstance(gpt := _read_by(model), GPTLanguageModel):
+        yield from _by_length(gpt, mixture, ids, at, data.fits(gpt.config.block_size, split))
+    else:
+        yield from _other(model, ids, at)
+
+
+def _read_by(model: LanguageModel) -> LanguageModel:
+    """The model whose context is cut: of a mixture its GPT."""
+    return model.gpt if isinstance(model, MixtureLanguageModel) else model
 
 
 def lengths(most: int) -> list[int]:
@@ -115,40 +134,40 @@ def _targets(tokens: int, T: int, mixture: MixtureLanguageModel | None, read: in
     return np.unique(np.linspace(first, tokens - 1, min(count, tokens - first)).astype(np.int64))
 
 
-def _counted(ids: Ids, at: np.ndarray, baselines: Baselines) -> Iterator[_Measured]:
+def _counted(ids: Ids, at: np.ndarray, baselines: Baselines) -> Iterator[Costs]:
     """uniform, unigram, bigram, n-gram."""
     V = baselines.ngram.vocab_size
-    yield _Measured("uniform", 0, np.full(len(at), np.log(V)), None)
+    yield Costs("uniform", 0, np.full(len(at), np.log(V)), None)
     losses = baselines.losses(ids[: int(at.max()) + 1])
     contexts = dict(zip(COUNTED, (0, 1, baselines.ngram.context), strict=True))
     for name, over in zip(COUNTED, ("uniform", *COUNTED), strict=False):
-        yield _Measured(name, contexts[name], losses[name][at - 1], over)
+        yield Costs(name, contexts[name], losses[name][at - 1], over)
 
 
-def _other(model: LanguageModel, ids: Ids, at: np.ndarray) -> Iterator[_Measured]:
+def _other(model: LanguageModel, ids: Ids, at: np.ndarray) -> Iterator[Costs]:
     """The orders between of an n-gram; a table beside the counted one."""
     stream = ids[: int(at.max()) + 1]
     if isinstance(model, NgramLanguageModel):
         for order in range(1, model.order + 1):
             over = f"order {order - 1}" if order > 1 else "uniform"
-            yield _Measured(f"order {order}", order - 1, stream_losses(model.to_order(order), stream)[at - 1], over)
+            yield Costs(f"order {order}", order - 1, stream_losses(model.to_order(order), stream)[at - 1], over)
     else:
-        yield _Measured(f"trained {model.kind}", model.context, stream_losses(model, stream)[at - 1], "bigram")
+        yield Costs(f"trained {model.kind}", model.context, stream_losses(model, stream)[at - 1], "bigram")
 
 
 def _by_length(
     gpt: GPTLanguageModel, mixture: MixtureLanguageModel | None, ids: Ids, at: np.ndarray, T: int
-) -> Iterator[_Measured]:
+) -> Iterator[Costs]:
     """The GPT after the last 1, 2, 4, ... T tokens of each target; then mixed with the n-gram."""
     targets, over, logits = torch.from_numpy(ids[at].astype(np.int64)), "uniform", torch.empty(0)
     with evaluating(gpt):
         for k in lengths(T):
             logits = _last_logits(gpt, ids, at, k)
             nats = F.cross_entropy(logits, targets, reduction="none").double().numpy()
-            yield _Measured(f"gpt {k}", k, nats, over)
+            yield Costs(f"gpt {k}", k, nats, over)
             over = f"gpt {k}"
         if mixture is not None:
-            yield _Measured("mixture", mixture.context, _mixed(mixture, logits, ids, at, T), over)
+            yield Costs("mixture", mixture.context, _mixed(mixture, logits, ids, at, T), over)
 
 
 def _last_logits(gpt: GPTLanguageModel, ids: Ids, at: np.ndarray, k: int) -> Tensor:
@@ -170,7 +189,7 @@ def _mixed(mixture: MixtureLanguageModel, logits: Tensor, ids: Ids, at: np.ndarr
     return -log_p[torch.arange(len(at)), torch.from_numpy(ids[at].astype(np.int64))].numpy()
 
 
-def _rungs(measured: list[_Measured], targets: np.ndarray, names: tuple[str, ...]) -> Iterator[Rung]:
+def _rungs(measured: list[Costs], targets: np.ndarray, names: tuple[str, ...]) -> Iterator[Rung]:
     """Means, and gains over the rungs that they are counted from."""
     nats = {found.name: found.nats for found in measured}
     for found in measured:

@@ -124,7 +124,7 @@ class Desk:
     @cached_property
     def folder(self) -> Path:
         """Where the runs on this text are kept."""
-        from clearhead.training.draft import file_name
+        from clearhead.files import file_name
 
         return self.out / f"{file_name(self.corpus.name)}-{self.corpus.sha256[:8]}"
 

@@ -28,6 +28,8 @@ class Lesson:
     """All parts but the code."""
     code: str
     """The same in about ten lines of the lecture's; runs beside a file input.txt."""
+    views: tuple[str, ...] = ()
+    """The views of `clearhead inspect` that show on any run what it speaks of."""
     needs: int = 1_000
     """Characters that the text must have."""
     because: str = "too few pairs say nothing"

@@ -146,4 +146,5 @@ LESSON = Lesson(
     question="What does entry [i, j] of the table mean, and is the table what training aims at?",
     teach=teach,
     code=CODE,
+    views=("bigram", "step"),
 )

@@ -165,6 +165,7 @@ LESSON = Lesson(
     question="The loss no longer falls. Is the table done?",
     teach=teach,
     code=CODE,
+    views=("bigram",),
     needs=2_000,
     because="without a validation text and a few batches there is no history to read",
 )

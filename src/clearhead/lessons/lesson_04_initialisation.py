@@ -216,6 +216,7 @@ LESSON = Lesson(
     question="With which numbers should training begin, and does it matter?",
     teach=teach,
     code=CODE,
+    views=("init", "bigram"),
     needs=2_000,
     because="starts are trained for some hundred batches",
 )

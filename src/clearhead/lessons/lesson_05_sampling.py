@@ -164,4 +164,5 @@ LESSON = Lesson(
     question="The model has computed logits. How does a character come of them?",
     teach=teach,
     code=CODE,
+    views=("next",),
 )

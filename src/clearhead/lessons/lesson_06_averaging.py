@@ -123,4 +123,5 @@ LESSON = Lesson(
     question="What does a lower triangle have to do with attention?",
     teach=teach,
     code=CODE,
+    views=("trick",),
 )

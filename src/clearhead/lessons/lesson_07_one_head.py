@@ -258,6 +258,7 @@ LESSON = Lesson(
     question="What do query, key and value do, and what are the scale and the mask for?",
     teach=teach,
     code=CODE,
+    views=("attention",),
     needs=5_000,
     because="heads are trained on it, and compared on what was held back",
 )

@@ -250,6 +250,7 @@ LESSON = Lesson(
     question="Does each head have its own task, and how would one know?",
     teach=teach,
     code=CODE,
+    views=("attention",),
     needs=5_000,
     because="heads are measured on windows of what was held back",
 )

@@ -285,6 +285,7 @@ LESSON = Lesson(
     question="What are the other parts of a block for, and what is lost without each?",
     teach=teach,
     code=CODE,
+    views=("lens", "step"),
     needs=5_000,
     because="models are trained on it, and compared on what was held back",
 )

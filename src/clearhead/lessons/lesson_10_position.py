@@ -197,6 +197,7 @@ LESSON = Lesson(
     question="How does a GPT know where a character stands, and what if it is not told?",
     teach=teach,
     code=CODE,
+    views=("attention",),
     needs=5_000,
     because="models are trained on it, and compared on what was held back",
 )

@@ -245,6 +245,7 @@ LESSON = Lesson(
     question="Is an embedding a look-up table, or a space of meaning?",
     teach=teach,
     code=CODE,
+    views=("embeddings",),
     needs=5_000,
     because="tokens that are seen a few times have vectors that are mostly chance",
 )

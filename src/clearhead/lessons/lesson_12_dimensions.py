@@ -268,6 +268,7 @@ LESSON = Lesson(
     question="How many dimensions does a token need, and what does each of them mean?",
     teach=teach,
     code=CODE,
+    views=("embeddings",),
     needs=5_000,
     because="tokens that are seen a few times have vectors that are mostly chance",
 )

@@ -245,6 +245,7 @@ LESSON = Lesson(
     question="The loss is another one each time I look. Which one do I believe?",
     teach=teach,
     code=CODE,
+    views=("loss",),
     needs=5_000,
     because="half of it is learned by heart, and a tenth of that judges",
 )

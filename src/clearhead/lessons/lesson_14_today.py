@@ -193,6 +193,7 @@ LESSON = Lesson(
     question="Which of the newer parts would make my GPT better?",
     teach=teach,
     code=CODE,
+    views=("lens",),
     needs=5_000,
     because="differences between parts are smaller than the noise of a short text",
 )

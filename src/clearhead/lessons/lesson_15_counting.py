@@ -150,6 +150,7 @@ LESSON = Lesson(
     question="What does a trained GPT know that a table of counts does not?",
     teach=teach,
     code=CODE,
+    views=("bigram", "loss"),
     needs=5_000,
     because="a mixture needs dev and validation text of some length",
 )

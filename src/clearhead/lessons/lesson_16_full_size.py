@@ -217,6 +217,7 @@ LESSON = Lesson(
     question="The lecture's last model is much larger. Can I train it here, and do I have to?",
     teach=teach,
     code=CODE,
+    views=("step", "loss"),
     needs=5_000,
     because="a plan needs a text that a model can be judged on",
 )

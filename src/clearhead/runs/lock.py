@@ -1,6 +1,7 @@
 """One writer per run: a lock that dies with the process that holds it."""
 
 import os
+import time
 from pathlib import Path
 from typing import BinaryIO
 
@@ -9,6 +10,8 @@ from clearhead.files import storing
 
 _FAR = 1 << 30
 """On Windows a lock keeps others from reading what it covers: so it covers a byte far behind the holder's number."""
+TRIES, PAUSE = 5, 0.02
+"""Who asks whether a run is being trained holds its lock for a moment; it is tried so often, so many seconds apart."""
 
 
 class RunLock:
@@ -21,8 +24,8 @@ class RunLock:
     def __init__(self, path: Path) -> None:
         with storing(path):
             self._file: BinaryIO | None = path.open("a+b")
-            if not _try_lock(self._file):
-                holder = _holder(self._file)
+            if not _lock_patiently(self._file):
+                holder = _holder(self._file) or "unknown"
                 self._file.close()
                 raise CheckpointError(
                     f"run {path.parent} is being trained by process {holder}; wait for it, or stop it first"
@@ -38,15 +41,42 @@ class RunLock:
             self._file = None
 
 
+def holder_of(path: Path) -> int | None:
+    """The process that holds a run's lock; None where nobody does."""
+    try:
+        with path.open("r+b") as file:
+            return None if lock_file(file) else int(_holder(file) or 0) or None
+    except (OSError, ValueError):
+        return None
+
+
+def locked(path: Path) -> bool:
+    """Whether somebody holds a lock on a file."""
+    try:
+        with path.open("r+b") as file:
+            return not lock_file(file)
+    except OSError:
+        return False
+
+
+def _lock_patiently(file: BinaryIO) -> bool:
+    for _ in range(TRIES - 1):
+        if lock_file(file):
+            return True
+        time.sleep(PAUSE)
+    return lock_file(file)
+
+
 def _holder(file: BinaryIO) -> str:
     file.seek(0)
-    return file.read(20).decode(errors="replace") or "unknown"
+    return file.read(20).decode(errors="replace")
 
 
 if os.name == "nt":
     import msvcrt
 
-    def _try_lock(file: BinaryIO) -> bool:
+    def lock_file(file: BinaryIO) -> bool:
+        """Lock an open file until it is closed; False where somebody has."""
         file.seek(_FAR)
         try:
             msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
@@ -56,7 +86,8 @@ if os.name == "nt":
 else:
     import fcntl
 
-    def _try_lock(file: BinaryIO) -> bool:
+    def lock_file(file: BinaryIO) -> bool:
+        """Lock an open file until it is closed; False where somebody has."""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

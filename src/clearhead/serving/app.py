@@ -8,11 +8,11 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
-from starlette.exceptions import HTTPException
 
 from clearhead import __version__
 from clearhead.serving import openai, status, tokens
 from clearhead.serving.errors import ApiError
+from clearhead.serving.refusals import HANDLERS, respond
 from clearhead.serving.schema import explain
 from clearhead.serving.security import App, Guard, Policy
 from clearhead.serving.service import Service
@@ -40,6 +40,11 @@ ERRORS: dict[int | str, dict[str, Any]] = {"4XX": {"model": ErrorDocument}, "5XX
 
 def build_app(service: Service, policy: Policy) -> App:
     """The ASGI application of a service."""
+    return Guard(build_routes(service), policy)
+
+
+def build_routes(service: Service) -> FastAPI:
+    """The same without its guard, for an application that has one."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -60,36 +65,12 @@ def build_app(service: Service, policy: Policy) -> App:
     app.state.service = service
     for routes in (openai, tokens, status):
         app.include_router(routes.router)
-    app.add_exception_handler(ApiError, _refused)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(Exception, _unexpected)
-    return Guard(app, policy)
-
-
-def _respond(refusal: ApiError) -> Response:
-    return Response(refusal.body(), refusal.status, refusal.headers())
-
-
-async def _refused(http: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)
-    return _respond(error)
+    for kind, handler in {**HANDLERS, RequestValidationError: _invalid}.items():
+        app.add_exception_handler(kind, handler)
+    return app
 
 
 async def _invalid(http: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     message, field = explain(error.errors())
-    return _respond(ApiError(400, message, param=field))
-
-
-async def _http_error(http: Request, error: Exception) -> Response:
-    """A path or a method that is none."""
-    assert isinstance(error, HTTPException)
-    response = _respond(ApiError(error.status_code, f"{http.method} does not lead anywhere here: {error.detail}"))
-    response.headers.update(error.headers or {})
-    return response
-
-
-async def _unexpected(http: Request, error: Exception) -> Response:
-    """A fault of ours: the log has it (the server writes it there), the client learns that it is not theirs."""
-    return _respond(ApiError(500, "the server failed on this request; its log says why"))
+    return respond(ApiError(400, message, param=field))

@@ -6,8 +6,6 @@ a body says that it is JSON (which a form cannot), and no header permits another
 """
 
 import asyncio
-import hashlib
-import hmac
 import ipaddress
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -18,6 +16,7 @@ from urllib.parse import urlsplit
 
 from clearhead.errors import ConfigError
 from clearhead.serving.errors import ApiError, short
+from clearhead.serving.keys import check_key, entered, is_key, take_key
 from clearhead.serving.strict_json import check_json
 
 Message = MutableMapping[str, Any]
@@ -32,8 +31,14 @@ BODY_SECONDS = 30.0
 LINGER_SECONDS = 5.0
 """How long a body that is too large is read and thrown away, so that the sender gets to see the refusal."""
 SHORTEST_KEY = 16
-DECIDING = frozenset({"host", "origin", "sec-fetch-site", "authorization", "content-type", "content-length"})
+DECIDING = frozenset({"host", "origin", "sec-fetch-site", "authorization", "cookie", "content-type", "content-length"})
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:@/\s]+))(?::\d*)?")
+PAGE_CSP = (
+    "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data: blob:; style-src 'self'; "
+    "font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""For a page of ours: code and style from this server alone, none of it inside the page."""
+CACHE = b"cache-control"
 API_CSP = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 """For answers that are data: nothing in them may load, run or be framed."""
 
@@ -52,6 +57,8 @@ class Policy:
     """Bytes."""
     csp: str = API_CSP
     """The Content-Security-Policy of every answer."""
+    cookie: str | None = None
+    """A page's: the name of the cookie that holds a key, and that `GET /?token=KEY` sets. None for programs."""
 
 
 def is_loopback(host: str) -> bool:
@@ -107,11 +114,16 @@ class Guard:
 
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *self.headers]
+                own = list(message.get("headers", ()))
+                said = any(name.lower() == CACHE for name, _ in own)  # a route may say that its answer can be kept
+                message["headers"] = [*own, *(pair for pair in self.headers if not (said and pair[0] == CACHE))]
             await send(message)
 
         try:
-            check_headers(scope, self.policy)
+            if (key := check_headers(scope, self.policy)) is not None:
+                await send_guarded({"type": "http.response.start", "status": 303, "headers": key})
+                await send_guarded({"type": "http.response.body"})
+                return
             if scope["method"] in WITH_BODY:
                 receive = await self._body(scope, receive)
         except ApiError as refusal:
@@ -138,19 +150,29 @@ class Guard:
         return replay
 
 
-def check_headers(scope: Message, policy: Policy) -> None:
-    """ApiError unless Host, Origin, key and content type are as they must be."""
+def check_headers(scope: Message, policy: Policy) -> list[tuple[bytes, bytes]] | None:
+    """ApiError unless Host, Origin, key and content type are as they must be.
+
+    Headers to answer with at once where the key came in a link to a page, else None.
+    """
     headers = _single_headers(scope["headers"])
-    host, method = headers.get("host", ""), scope["method"]
+    host, method, path = headers.get("host", ""), scope["method"], scope["path"]
     if _host_name(host) not in policy.hosts:
         raise ApiError(
             403,
             f"the host {short(host)} is not served here; use localhost, or start the server with --allowed_hosts",
             code="host_not_allowed",
         )
-    _check_origin(headers.get("origin"), headers.get("sec-fetch-site"), host, method)
-    if policy.keys and scope["path"] not in policy.open_paths:
-        _check_key(headers.get("authorization", ""), policy.keys)
+    reads = method in ("GET", "HEAD") and (policy.cookie is None or path == "/")
+    _check_origin(headers.get("origin"), headers.get("sec-fetch-site"), host, anywhere=reads)
+    if policy.cookie and method == "GET" and path == "/":
+        key, query = take_key(scope.get("query_string", b""))
+        if key is not None and is_key(key, policy.keys):
+            return entered(key, policy.cookie, query)
+        if key is not None:
+            headers = {}  # a wrong key opens nothing, whatever was entered before
+    if policy.keys and path not in policy.open_paths:
+        check_key(headers, policy.keys, policy.cookie)
     if method in WITH_BODY:
         kind = headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
@@ -158,6 +180,7 @@ def check_headers(scope: Message, policy: Policy) -> None:
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length[:18]) > policy.max_body:
             raise _too_large(policy.max_body)
+    return None
 
 
 def _single_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -171,10 +194,10 @@ def _single_headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return found
 
 
-def _check_origin(origin: str | None, site: str | None, host: str, method: str) -> None:
-    """A browser says where a request comes from; programs say nothing."""
+def _check_origin(origin: str | None, site: str | None, host: str, *, anywhere: bool) -> None:
+    """A browser says where a request comes from; programs say nothing. `anywhere`: a link may lead here."""
     foreign = origin is not None and not _is_own(origin, host)
-    if foreign or (site not in (None, "same-origin", "none") and method not in ("GET", "HEAD")):
+    if foreign or (site not in (None, "same-origin", "none") and not anywhere):
         raise ApiError(
             403, f"pages of {short(origin or 'another site')} may not use this server", code="foreign_origin"
         )
@@ -186,15 +209,6 @@ def _is_own(origin: str, host: str) -> bool:
     except ValueError:
         return False
     return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower() and not parts.path
-
-
-def _check_key(authorization: str, keys: tuple[str, ...]) -> None:
-    scheme, _, key = authorization.partition(" ")
-    # Digests are of one length, and every key is compared: the time taken tells nothing.
-    given = hashlib.sha256(key.strip().encode("utf-8", "surrogatepass")).digest()
-    equal = [hmac.compare_digest(given, hashlib.sha256(mine.encode()).digest()) for mine in keys]
-    if scheme.lower() != "bearer" or not any(equal):
-        raise ApiError(401, "the key is missing or wrong; send Authorization: Bearer KEY", code="invalid_api_key")
 
 
 def _host_name(host: str) -> str | None:
@@ -254,5 +268,5 @@ def security_headers(csp: str) -> list[tuple[bytes, bytes]]:
         (b"referrer-policy", b"no-referrer"),
         (b"cross-origin-resource-policy", b"same-origin"),
         (b"cross-origin-opener-policy", b"same-origin"),
-        (b"cache-control", b"no-store"),
+        (CACHE, b"no-store"),
     ]

@@ -59,22 +59,25 @@ class Shelf:
         self.config = config
         self.room = _room(config)
         self.places: dict[str, Place] = {}  # the least recently used first
-        self._names = sorted(run.name for run in runs)
         for run in runs:
             if run.name in self.places:
                 raise ConfigError(f"two runs are called {run.name}; rename one folder, or serve one of them")
-            needs = footprint(run, config.slots)
-            if needs > self.room:
-                raise ConfigError(
-                    f"{run.name} takes {needs >> 20:,} MB with {config.slots} slots, more than the "
-                    f"{self.room >> 20:,} MB there are for runs; choose fewer --slots or a larger --max_memory"
-                )
-            self.places[run.name] = Place(run, needs, int(run.manifest_file.stat().st_mtime))
+            self.register(run)
+
+    def register(self, run: RunDirectory) -> None:
+        """Let a run be asked for by its name; ConfigError when there will never be memory for it."""
+        needs = footprint(run, self.config.slots)
+        if needs > self.room:
+            raise ConfigError(
+                f"{run.name} takes {needs >> 20:,} MB with {self.config.slots} slots, more than the "
+                f"{self.room >> 20:,} MB there are for runs; choose fewer --slots or a larger --max_memory"
+            )
+        self.places[run.name] = Place(run, needs, int(run.manifest_file.stat().st_mtime))
 
     @property
     def names(self) -> list[str]:
         """All registered names, in alphabetical order."""
-        return self._names
+        return sorted(self.places)
 
     def find(self, name: str) -> Place:
         """A registered run; ApiError (404) for any other name."""

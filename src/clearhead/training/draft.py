@@ -1,6 +1,5 @@
 """What a run will be, all but its weights: the text read, the rungs counted, the sizes planned."""
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -13,6 +12,7 @@ from clearhead.data.tokens import TokenDataset
 from clearhead.errors import ConfigError, CorpusError
 from clearhead.evaluation.ladder import Rung, counted_rungs
 from clearhead.evaluation.mixing import has_dev
+from clearhead.files import check_name
 from clearhead.initialise import default_name
 from clearhead.runs.corpus import corpus_record
 from clearhead.runs.directory import RunDirectory
@@ -95,22 +95,6 @@ def fit_block(config: RunConfig, data: TokenDataset) -> tuple[RunConfig, list[st
         return config, []
     notice = f"block_size={asked} is more than this text of {len(data.ids('train'))} tokens can fill; using {fits}"
     return replace(config, train=replace(config.train, block_size=fits)), [notice]
-
-
-def check_name(name: str | None) -> None:
-    """ConfigError when a run's name is no plain folder name."""
-    if name is not None and name != file_name(name):
-        raise ConfigError(f"name='{name}' is no plain folder name; try '{file_name(name)}'")
-
-
-def file_name(text: str) -> str:
-    """A text as a folder's name: letters, digits, dot, dash and underscore.
-
-    >>> file_name("python-docs (Python 3.11.7)")
-    'python-docs'
-    """
-    stem = text.split(" (")[0].removesuffix(".gz").removesuffix(".txt")
-    return re.sub(r"[^\w.-]+", "-", stem).strip("-.")[:80] or "run"
 
 
 def _prepare_for(run: RunDirectory, config: RunConfig, corpus: Sequence[str]) -> Prepared:

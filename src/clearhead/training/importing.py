@@ -16,7 +16,7 @@ from clearhead.data.corpus import Corpus, read_corpus
 from clearhead.data.prepare import retokenise
 from clearhead.errors import CheckpointError, CorpusError
 from clearhead.evaluation.loss import SplitLoss, evaluating, split_loss
-from clearhead.files import sha256_file
+from clearhead.files import check_name, file_name, sha256_file
 from clearhead.initialise.pretrained import BIGRAM, Foreign
 from clearhead.initialise.recognise import read_foreign
 from clearhead.models.base import LanguageModel
@@ -25,7 +25,6 @@ from clearhead.runs.corpus import corpus_record
 from clearhead.runs.directory import RunDirectory, create_run
 from clearhead.runtime import choose_runtime, environment
 from clearhead.tokenizers.char import CharTokenizer
-from clearhead.training.draft import check_name, file_name
 from clearhead.training.events import Evaluated, Event, Finished, Notice, Saved
 from clearhead.training.sinks import EventFile
 

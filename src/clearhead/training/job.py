@@ -14,7 +14,7 @@ from clearhead.data.tokens import TokenDataset
 from clearhead.errors import CheckpointError, ClearheadError, ConfigError
 from clearhead.evaluation.ladder import Rung, counted_order, counted_rungs, fit_ngram, losses_by_rung
 from clearhead.evaluation.mixing import MixtureFit, fit_mixture
-from clearhead.files import sweep
+from clearhead.files import file_name, sweep
 from clearhead.initialise import initialise
 from clearhead.models.base import LanguageModel
 from clearhead.models.gpt import GPTLanguageModel
@@ -38,7 +38,7 @@ from clearhead.runs.records import read_json
 from clearhead.runtime import Runtime, choose_runtime, environment
 from clearhead.tokenizers.base import Tokenizer
 from clearhead.training.budget import Budget
-from clearhead.training.draft import Draft, draft_run, file_name, read_text
+from clearhead.training.draft import Draft, draft_run, read_text
 from clearhead.training.events import Event, Finished, Notice, Saved
 from clearhead.training.progress import Progress
 from clearhead.training.resuming import check_fits, extend, first_plan, is_complete, rewind
