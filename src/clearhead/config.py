@@ -20,6 +20,8 @@ DEV_FRACTION = 0.02
 """The share of the training text that decides (order of the n-gram, patience, best) and is not trained on."""
 MIN_SPLIT_CHARACTERS = 50
 """A validation or dev split shorter than this says nothing; the text is then not split."""
+BPE_VOCAB_SIZE = 4_096
+"""Ids of `--tokenizer bpe` unless told otherwise."""
 UNKNOWN_BITS = 21
 """What hiding one character behind an unknown token costs: log2 of Unicode's 1.1 million code points."""
 
@@ -44,9 +46,10 @@ class TokenizerConfig:
     """How text becomes ids."""
 
     tokenizer: str = "char"
-    """char, word or byte."""
+    """char, word, byte or bpe, or the path of a tokenizer.json: of a run, or a byte-level BPE such as GPT-2's."""
     vocab_size: int | None = None
-    """word: keep this many of the most frequent words, the rest are unknown (default: keep all)."""
+    """word: keep this many of the most frequent words, the rest are unknown (default: keep all). bpe: learn this many
+    tokens (default: 4096)."""
     lowercase: bool = False
     """word: read the text in lower case."""
     unk: bool = False
@@ -60,6 +63,15 @@ class TokenizerConfig:
                 raise ConfigError(f"{name} has no meaning for --tokenizer char; add --tokenizer word")
         if self.tokenizer == "byte" and (self.vocab_size or self.lowercase or self.unk):
             raise ConfigError("--tokenizer byte knows all 256 bytes: vocab_size, lowercase and unk do not apply")
+        if self.tokenizer == "bpe" and (self.lowercase or self.unk):
+            raise ConfigError("--tokenizer bpe says every text as it is: lowercase and unk do not apply")
+        if self.from_file and (self.vocab_size or self.lowercase or self.unk):
+            raise ConfigError("a tokenizer from a file is as it is: vocab_size, lowercase and unk do not apply")
+
+    @property
+    def from_file(self) -> bool:
+        """Whether `tokenizer` is a path: it ends with .json, as no name does."""
+        return self.tokenizer.endswith(".json")
 
 
 @dataclass(frozen=True, kw_only=True)

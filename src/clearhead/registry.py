@@ -16,6 +16,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "char": "clearhead.tokenizers.char:CharTokenizer",
         "word": "clearhead.tokenizers.word:WordTokenizer",
         "byte": "clearhead.tokenizers.byte:ByteTokenizer",
+        "bpe": "clearhead.tokenizers.bpe:BPETokenizer",
     },
     "models": {
         "bigram": "clearhead.models.bigram:BigramLanguageModel",

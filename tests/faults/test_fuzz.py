@@ -23,6 +23,7 @@ from clearhead.data.reading import read_documents
 from clearhead.data.sources import Source
 from clearhead.fields import load_config
 from clearhead.tokenizers.base import load_tokenizer, token_bytes
+from clearhead.tokenizers.bpe import BPETokenizer
 from clearhead.tokenizers.byte import ByteTokenizer
 from clearhead.tokenizers.char import CharTokenizer
 from clearhead.tokenizers.word import WordTokenizer
@@ -33,6 +34,7 @@ TOKENIZERS = {
     "word": WordTokenizer.train([TEXT, TEXT.upper()], unk=True).to_dict(),
     "word in lower case": WordTokenizer.train([TEXT], lowercase=True).to_dict(),
     "byte": ByteTokenizer(eot=True).to_dict(),
+    "bpe": BPETokenizer.train([TEXT], vocab_size=270, eot=True).to_dict(),
 }
 TOKENIZER_FILES = st.one_of(
     JSON.map(as_json),

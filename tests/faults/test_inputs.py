@@ -155,7 +155,7 @@ def test_a_byte_order_mark_is_no_text(here):
     assert facts[0] == facts[1]
 
 
-@pytest.mark.parametrize("tokenizer", ["char", "word", "byte"])
+@pytest.mark.parametrize("tokenizer", ["char", "word", "byte", "bpe"])
 @pytest.mark.parametrize("ends", ["\r\n", "\r", "\n\r", "\r\n\n"])
 def test_line_ends_come_back_as_they_were(here, tokenizer, ends):
     text = TEXT.replace("\n", ends) * 20

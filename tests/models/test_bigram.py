@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load, save
 
 from clearhead.errors import ConfigError
-from clearhead.models.bigram import UNSEEN, BigramLanguageModel
+from clearhead.models import bigram
+from clearhead.models.bigram import UNSEEN, BigramLanguageModel, laplace_losses
 
 TEXT = "a rose is a rose is a rose; the rest is rust. " * 12
 SYMBOLS = sorted(set(TEXT))
@@ -114,3 +115,23 @@ def test_tiny_shakespeare_is_what_it_should_be(shakespeare: Path) -> None:
     model = BigramLanguageModel.from_counts(ids[:1_003_854], len(symbols))
     val = torch.from_numpy(ids[1_003_854:])[None]
     assert abs(model(val[:, :-1], val[:, 1:]).loss.item() - 2.49) < 0.02
+
+
+def test_constants_are_judged_without_tables_as_with_them():
+    rng = np.random.default_rng(3)
+    ids, dev = (rng.integers(0, 9, size).astype(np.uint16) for size in (400, 90))
+    constants = [1.0, 0.1, 0.001]
+    tables = [BigramLanguageModel.from_counts(ids, 9, c) for c in constants]
+    expected = [float(table.token_losses(dev).mean()) for table in tables]
+    assert laplace_losses(ids, dev, 9, constants) == pytest.approx(expected, rel=1e-6)
+
+
+def test_losses_are_those_of_the_logits(monkeypatch):
+    """A trained table's rows are not normalised, and rows are read some at a time."""
+    monkeypatch.setattr(bigram, "ROW_CELLS", 20)
+    torch.manual_seed(1)
+    model, ids = BigramLanguageModel(9), np.random.default_rng(4).integers(0, 9, 50).astype(np.uint16)
+    idx = torch.from_numpy(ids.astype(np.int64))[None]
+    logits, _ = model(idx[:, :-1])
+    expected = torch.nn.functional.cross_entropy(logits[0].double(), idx[0, 1:], reduction="none")
+    torch.testing.assert_close(torch.from_numpy(model.token_losses(ids)), expected.detach(), atol=1e-6, rtol=1e-6)

@@ -20,7 +20,7 @@ def stepped(step: int, loss: float = 1.0, seconds: float = 0.0) -> Stepped:
     return Stepped(step, loss, 1e-3, 0.5, seconds)
 
 
-STARTED = Started(0, "a", "gpt", 1000, 100, 64, 6400, 2.0, "cpu", None, {"bigram": 2.5})
+STARTED = Started(0, "a", "gpt", 1000, 100, 64, 6400, 2.0, 2.0, "cpu", None, {"bigram": 2.5})
 
 
 def written(path: Path, *events: Event) -> Path:

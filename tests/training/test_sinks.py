@@ -24,6 +24,7 @@ def started(**changes: object) -> Started:
         "tokens_per_step": 768,
         "train_tokens": 76_800,
         "characters_per_token": 1.0,
+        "train_characters_per_token": 1.0,
         "device": "cpu",
         "expected_first_loss": 4.17,
         "rungs": RUNGS,

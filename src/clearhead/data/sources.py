@@ -45,6 +45,16 @@ def read_source(corpus: Sequence[str], config: DataConfig) -> Source:
     return Source(name, documents, paths, tuple(notice for source in sources for notice in source.notices))
 
 
+def is_source(argument: str) -> bool:
+    """Whether an argument names something to read, rather than being a text."""
+    return argument == STDIN or argument in named.NAMES or os.path.exists(argument) or bool(_matches(argument))
+
+
+def _matches(pattern: str) -> list[str]:
+    """The files that a pattern finds; none where it is no pattern."""
+    return sorted(filter(os.path.isfile, glob.glob(pattern, recursive=True))) if glob.has_magic(pattern) else []
+
+
 def _refuse_nothing(documents: Sequence[str], name: str) -> None:
     if not documents:
         raise CorpusError(f"{name} is empty; give a text")
@@ -64,7 +74,7 @@ def _read_argument(argument: str, config: DataConfig) -> Source:
     if argument in named.NAMES:
         return _read_named(argument, config)
     if glob.has_magic(argument):
-        files = sorted(filter(os.path.isfile, glob.glob(argument, recursive=True)))
+        files = _matches(argument)
         pattern = os.path.join("" if os.path.isabs(argument) else glob.escape(os.getcwd()), argument)
         if not files:
             raise CorpusError(f"no file matches {argument!r}; check the pattern, and quote it")

@@ -11,7 +11,7 @@ from clearhead.errors import ConfigError
 from clearhead.evaluation.loss import FULL_PRECISION, SplitLoss, measured, split_loss
 from clearhead.evaluation.table import ladder_table
 from clearhead.models.base import LanguageModel
-from clearhead.models.bigram import BigramLanguageModel
+from clearhead.models.bigram import BigramLanguageModel, laplace_losses
 from clearhead.models.ngram import NgramLanguageModel, choose_order
 from clearhead.runtime import Runtime
 from clearhead.tokenizers.base import Tokenizer
@@ -39,6 +39,10 @@ class Rung:
     tokenizer: str
     run: str | None = None
     note: str = ""
+    vocab_size: int = 0
+    """Ids of the tokenizer."""
+    vocabulary: str = ""
+    """The tokenizer's fingerprint: two of one name and size may have learned from different texts."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +119,8 @@ def fit_bigram(data: TokenDataset, tokenizer: Tokenizer) -> tuple[BigramLanguage
     if len(data.ids("dev")) < 2:
         laplace = LAPLACE[0]
     else:
-        tables = {c: BigramLanguageModel.from_counts(data.ids("train"), tokenizer.vocab_size, c) for c in LAPLACE}
-        laplace = min(LAPLACE, key=lambda c: split_loss(tables[c], data, "dev").nats_per_token)
+        losses = laplace_losses(data.ids("train"), data.ids("dev"), tokenizer.vocab_size, LAPLACE)
+        laplace = LAPLACE[losses.index(min(losses))]
     return BigramLanguageModel.from_counts(data.ids("counts"), tokenizer.vocab_size, laplace), laplace
 
 
@@ -138,7 +142,7 @@ def score_rung(
 
 def build_rung(
     name: str,
-    model: LanguageModel,
+    model: LanguageModel | None,
     tokenizer: Tokenizer,
     loss: SplitLoss,
     fit_seconds: float | None,
@@ -146,17 +150,19 @@ def build_rung(
     run: str | None = None,
     note: str = "",
 ) -> Rung:
-    """A model's rung, with a loss that was measured already."""
+    """A model's rung, with a loss that was measured already; no model knows nothing."""
     return Rung(
         name=name,
         bits_per_char=loss.bits_per_char,
         nats_per_token=loss.nats_per_token,
-        parameters=model.num_parameters(),
+        parameters=model.num_parameters() if model else 0,
         fit_seconds=fit_seconds,
-        context=model.context,
+        context=model.context if model else 0,
         tokenizer=tokenizer.name,
         run=run,
         note=note,
+        vocab_size=tokenizer.vocab_size,
+        vocabulary=tokenizer.fingerprint,
     )
 
 
@@ -177,7 +183,7 @@ def join_ladders(ladders: list[Ladder]) -> Ladder:
             )
     rungs: dict[tuple[str, str, str | None], Rung] = {}
     for rung in (rung for ladder in ladders for rung in ladder.rungs):
-        rungs.setdefault((rung.name, rung.tokenizer, rung.run), rung)
+        rungs.setdefault((rung.name, rung.vocabulary, rung.run), rung)
     return replace(first, rungs=tuple(sorted(rungs.values(), key=lambda r: -r.bits_per_char)))
 
 
@@ -185,7 +191,7 @@ def _uniform(data: TokenDataset, tokenizer: Tokenizer) -> Rung:
     """Every token equally likely: ln V nats, whatever the text."""
     split = score_split(data)
     loss = measured(math.log(tokenizer.vocab_size) * (len(data.ids(split)) - 1), data, split)
-    return Rung("uniform", loss.bits_per_char, loss.nats_per_token, 0, 0.0, 0, tokenizer.name)
+    return build_rung("uniform", None, tokenizer, loss, 0.0)
 
 
 def _bigram(data: TokenDataset, tokenizer: Tokenizer, ngram: NgramLanguageModel) -> Rung:

@@ -24,7 +24,7 @@ def ladder_table(ladder: "Ladder") -> str:
 
 
 def _cells(rung: "Rung", below: "Rung | None") -> tuple[str, ...]:
-    about = [f"{rung.tokenizer} tokens"] * (rung.tokenizer != "char") + [rung.run or "", rung.note]
+    about = [f"{rung.vocab_size:,} {rung.tokenizer} tokens"] * (rung.tokenizer != "char") + [rung.run or "", rung.note]
     return (
         rung.name,
         f"{rung.nats_per_token:.4f}",

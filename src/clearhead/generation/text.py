@@ -11,6 +11,7 @@ from clearhead.errors import TokenizerError
 from clearhead.generation.batch import Batch, Drawn
 from clearhead.models.base import LanguageModel
 from clearhead.tokenizers.base import Tokenizer
+from clearhead.tokenizers.special import SURROGATE
 
 SLOTS = 32
 """Samples drawn side by side: more are hardly faster, and each takes its share of the cache."""
@@ -170,6 +171,9 @@ def _overlap(text: str, stop: str) -> int:
 def _known_ids(tokenizer: Tokenizer, text: str, unseen: list[str]) -> list[int]:
     """Ids of a text; unseen pieces become unknown where the vocabulary has that, else are left out."""
     if not unseen or tokenizer.unk_id is not None:
+        return tokenizer.encode(text).tolist()
+    text = SURROGATE.sub("", text)  # no UTF-8 says these; tokenizers of bytes say all else
+    if not tokenizer.unknown(text):
         return tokenizer.encode(text).tolist()
     # A twin that knows the unknown tells where the unseen pieces are, whatever a piece is to this tokenizer.
     twin = type(tokenizer).from_dict({**tokenizer.to_dict(), "unk": True})

@@ -100,11 +100,27 @@ def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
 
 def load_tokenizer(path: Path) -> Tokenizer:
     """Read a tokenizer back; TokenizerError when the file is missing or makes no tokenizer."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        name = data["name"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise TokenizerError(f"{path} is no tokenizer file ({error}); use one that clearhead wrote") from None
+    data = _read(path)
+    name = data.get("name")
     if name not in (known := registry.names("tokenizers")):
         raise TokenizerError(f"{path} holds none of the tokenizers {', '.join(known)}; use one that clearhead wrote")
     return registry.resolve("tokenizers", name).from_dict(data)
+
+
+def open_tokenizer(path: Path, *, eot: bool = False) -> Tokenizer:
+    """A tokenizer that a user names: one that clearhead wrote, or a tokenizer.json of Hugging Face's format.
+
+    The latter has an end-of-text where `eot` asks for it. TokenizerError says in one line why a file is none.
+    """
+    data = _read(path)
+    return registry.resolve("tokenizers", "bpe").of_document(data, eot=eot) if "model" in data else load_tokenizer(path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise TokenizerError(f"{path} is no tokenizer file ({error}); use one that clearhead wrote") from None
+    if not isinstance(data, dict):
+        raise TokenizerError(f"{path} is no tokenizer file (it holds no object); use one that clearhead wrote")
+    return data

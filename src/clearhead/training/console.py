@@ -104,7 +104,7 @@ class PlainConsole:
         ]
         if self.first_step and event.step > self.first_step[0]:
             per_step = (event.seconds - self.first_step[1]) / (event.step - self.first_step[0])
-            characters = self.started.tokens_per_step * self.started.characters_per_token / max(per_step, 1e-9)
+            characters = self.started.tokens_per_step * self.started.train_characters_per_token / max(per_step, 1e-9)
             parts.append(f"{characters:,.0f} characters/s")
             parts.append(f"{duration((self.started.max_iters - event.step) * per_step)} left")
         return ", ".join(parts)

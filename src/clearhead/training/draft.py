@@ -20,6 +20,7 @@ from clearhead.runtime import Runtime, choose_runtime
 from clearhead.tokenizers.base import Tokenizer
 from clearhead.training.budget import Budget
 from clearhead.training.planner import Planner
+from clearhead.training.suiting import tokenizer_hints
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def draft_run(
         fixed = fixed if init_from is None else {*fixed, *asdict(config.architecture), "block_size", "dropout"}
         plan = Planner(config, fixed, data, text.tokenizer, rungs, budget, text.runtime).plan()
         config, budget = plan.config, plan.budget
-        notices.append(plan.words)
+        notices += [plan.words, *tokenizer_hints(text.tokenizer, data, config.train)]
     config, shrunk = fit_block(config, data)
     init = None if init_from else config.init or default_name(config.trained, config.preset)
     return Draft(replace(config, init=init), text, rungs, budget, notices + shrunk * (config.model != "ngram"))

@@ -27,6 +27,8 @@ class Started(Event):
     tokens_per_step: int
     train_tokens: int
     characters_per_token: float
+    """Of the text that judges: turns its losses into bits per character."""
+    train_characters_per_token: float
     device: str
     expected_first_loss: float | None
     """What the initialisation should cost in nats per token; None when it depends on the text."""

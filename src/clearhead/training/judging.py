@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from clearhead.config import SamplingConfig
+from clearhead.evaluation.ladder import score_split
 from clearhead.evaluation.loss import estimate_loss, split_loss
 from clearhead.generation.text import stream_text
 from clearhead.initialise import expected_first_loss
@@ -51,7 +52,7 @@ class Judge:
     def started(self, run: str, init: str | None, step: int) -> Started:
         """The event that opens a run, or its going on at a step."""
         data, train = self.feed.data, self.feed.train
-        train_tokens = len(data.ids("train"))
+        train_tokens, judged = len(data.ids("train")), score_split(data)
         return Started(
             step=step,
             run=run,
@@ -60,7 +61,8 @@ class Judge:
             max_iters=train.max_iters,
             tokens_per_step=train.batch_size * train.block_size,
             train_tokens=train_tokens,
-            characters_per_token=data.meta.characters["train"] / max(1, train_tokens),
+            characters_per_token=data.meta.characters[judged] / max(1, len(data.ids(judged))),
+            train_characters_per_token=data.meta.characters["train"] / max(1, train_tokens),
             device=self.feed.runtime.device_name,
             expected_first_loss=expected_first_loss(self.model, init) if init else None,
             rungs=self.rungs,

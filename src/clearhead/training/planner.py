@@ -135,8 +135,14 @@ class Planner:
             if dropout <= config.train.dropout:
                 break
             config = config.with_settings({"dropout": dropout})  # it costs time: measure again
-        expected = expect(pace.parameters, tokens, once, losses_by_rung(self.rungs))
+        expected = expect(pace.parameters, tokens, once, losses_by_rung(self.rungs), self._characters_per_token)
         return Candidate(self._with(config, self._pace(steps)), pace.step_seconds, reserve, expected)
+
+    @property
+    def _characters_per_token(self) -> float:
+        """Of the text that judges; a tokenizer of characters has separators too, which are none."""
+        split = score_split(self.data)
+        return max(1.0, self.data.meta.characters[split] / max(1, len(self.data.ids(split))))
 
     def _pace(self, steps: int) -> dict[str, int]:
         """What follows from the number of steps, and from how long they take."""
