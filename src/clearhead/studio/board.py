@@ -251,7 +251,8 @@ def _ahead(standing: Standing, max_iters: int | None) -> dict[str, Any]:
     pace, started = standing.pace, standing.started
     if not pace or not max_iters or not started:
         return {}
-    characters = started["tokens_per_step"] * started["characters_per_token"]
+    per_token = started.get("train_characters_per_token", started["characters_per_token"])
+    characters = started["tokens_per_step"] * per_token
     return {"rate": pace * characters, "left": max(0.0, (max_iters - standing.step) / pace)}
 
 
