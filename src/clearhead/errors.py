@@ -37,6 +37,10 @@ class CheckpointError(ClearheadError):
     """A run or a checkpoint is missing, broken or does not fit."""
 
 
+class CompleteError(CheckpointError):
+    """A run has nothing left to train."""
+
+
 class DamageWarning(UserWarning):
     """Something broken was passed over, and something whole was used in its place."""
 
@@ -49,6 +53,12 @@ class DivergenceError(ClearheadError):
 
 class OutOfMemoryError(ClearheadError):
     """The memory of the machine or of its accelerator does not hold what was asked for."""
+
+    exit_code = 1
+
+
+class RankLostError(ClearheadError):
+    """A process that trains the same run ended, or does not answer."""
 
     exit_code = 1
 

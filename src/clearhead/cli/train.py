@@ -4,17 +4,20 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clearhead.cli.arguments import RUNS, Switch, Words, given_flags, parse
+from clearhead.cli.arguments import RUNS, Processes, Switch, Words, given_flags, parse
 from clearhead.config import RunConfig
+from clearhead.errors import CompleteError
 from clearhead.fields import load_config
 
 if TYPE_CHECKING:
     from clearhead.api import Run
+    from clearhead.runs.directory import RunDirectory
+    from clearhead.training.job import Job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,8 @@ class Arguments:
     """Start from the weights and the tokenizer of this run."""
     json: Switch = False
     """Print one JSON document; progress goes to standard error."""
+    processes: Processes = field(default_factory=Processes)
+    """Who trains."""
     settings: RunConfig = field(default_factory=RunConfig)
     """All settings."""
 
@@ -49,12 +54,37 @@ def run(argv: Sequence[str]) -> int:
     """Train, judge, and print the run's folder."""
     begun = time.perf_counter()
     arguments = parse(Arguments, "train", argv, Arguments(settings=defaults(argv)))
+    if arguments.processes.nproc:
+        return arguments.processes.launch("train", argv)
 
-    from clearhead.api import finish, new_job
+    from clearhead.api import new_job, resume_job
+    from clearhead.training.launch import begun_run
+
+    before = begun_run(arguments.out)
+    make = lambda: resume_job(before) if before else new_job(**request(arguments, argv, begun))  # noqa: E731
+    return carry_out(make, before, arguments.json)
+
+
+def carry_out(make: Callable[[], "Job"], run: "RunDirectory | None", as_json: bool) -> int:
+    """Train the job that `make` makes, told on the console; or train along with the process that tells.
+
+    `run` is the one that a restart by torchrun goes on with: it may be complete.
+    """
+    from clearhead.api import Run, finish
+    from clearhead.runtime import world
+    from clearhead.training.launch import lead
+    from clearhead.training.running import follow_job
     from clearhead.training.sinks import console
 
-    job = new_job(**request(arguments, argv, begun))
-    return conclude(finish(job, [console(sys.stderr if arguments.json else sys.stdout)]), arguments.json)
+    try:
+        job = lead(make)
+    except CompleteError:
+        if run is None or not world().restarts:
+            raise
+        return conclude(Run(run), as_json)
+    if job.follows:
+        return follow_job(job)
+    return conclude(finish(job, [console(sys.stderr if as_json else sys.stdout)]), as_json)
 
 
 def conclude(trained: "Run", as_json: bool) -> int:
