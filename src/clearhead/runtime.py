@@ -130,10 +130,8 @@ def world() -> World:
     if not 0 <= rank < size or min(local_rank, restarts) < 0:
         said = ", ".join(f"{name}={number}" for name, number in numbers.items())
         raise ConfigError(f"the environment says {said}, which cannot be; begin all processes with torchrun")
-    launch = told.get("TORCHELASTIC_RUN_ID", "none")
-    if launch == "none":  # what torchrun calls every launch that was given no --rdzv_id
-        launch = f"{platform.node()} {os.getppid()}"
-    return World(rank, size, local_rank, restarts, launch)
+    launch = told.get("TORCHELASTIC_RUN_ID", "none")  # "none" is every launch without an --rdzv_id
+    return World(rank, size, local_rank, restarts, f"{platform.node()} {os.getppid()}" if launch == "none" else launch)
 
 
 def share_threads(processes: int) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from clearhead.config import TrainConfig
 from clearhead.data.tokens import TokenDataset
 from clearhead.runtime import Runtime
-from clearhead.training.parallel import Ranks
+from clearhead.training.parallel import ALONE, Ranks
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Feed:
     data: TokenDataset
     train: TrainConfig
     runtime: Runtime
-    ranks: Ranks = Ranks()
+    ranks: Ranks = ALONE
 
     @property
     def dev_begins(self) -> int:
@@ -49,7 +49,7 @@ class Feed:
         return torch.cat([x[:kept], dev_x[kept:]]), torch.cat([y[:kept], dev_y[kept:]])
 
     def batch(self, split: str, number: int, stream: str = "train") -> tuple[Tensor, Tensor]:
-        """x, y of this rank's rows of batch `number` of a split and a random stream, on the device; T is less where a split is short."""
+        """x, y (R, T) of batch `number` of a split and a random stream, on the device; T is less where it is short."""
         x, y = self.data.get_batch(
             split,
             number,

@@ -1,5 +1,6 @@
 """How a step is computed on this device and by these processes: micro-batches, precision, compilation, ranks."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ Value = TypeVar("Value")
 COMPILE_PAYS_AFTER = 1_000
 """Steps: below it a GPU run ends before the compiler's warm-up is earned back."""
 TIMEOUT = timedelta(minutes=30)
-"""How long a rank waits for one that stands still: as long as rank 0 may read a text. One that ended is missed at once."""
+"""How long a rank waits for one that stands still: as long as reading a text may take. One that ended is missed."""
 _LOST = ("gloo", "nccl", "connection closed", "connection reset", "timed out")
 """What PyTorch says, among other words, where a rank did not answer."""
 
@@ -141,13 +142,19 @@ class Ranks:
         if self.size == 1:
             return forward
         assert isinstance(forward, nn.Module)
-        together = DistributedDataParallel(forward, broadcast_buffers=False, gradient_as_bucket_view=True)
+        with warnings.catch_warnings():  # PyTorch 2.13 has another name for the first flag, which 2.6 does not know
+            warnings.simplefilter("ignore", FutureWarning)
+            together = DistributedDataParallel(forward, broadcast_buffers=False, gradient_as_bucket_view=True)
         for _ in range(2):
             with runtime.autocast():
                 _, loss = together(*probe)
             loss.backward()
             together.zero_grad(set_to_none=True)
         return together
+
+
+ALONE = Ranks()
+"""One process that trains by itself."""
 
 
 def accumulating(forward: Forward, more: bool) -> AbstractContextManager[None]:

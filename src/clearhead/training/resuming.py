@@ -70,8 +70,8 @@ def told_of_ranks(progress: Progress, size: int) -> list[str]:
     if not progress.step or progress.ranks == size:
         return []
     return [
-        f"processes that train: {size} instead of {progress.ranks}. The batches stay the same; sums are taken in another "
-        "order and dropout draws other masks, so from here on the last bits are not those of a run that kept its number"
+        f"{size} processes train instead of {progress.ranks}: the batches stay the same, but sums are taken in another "
+        "order and dropout draws other masks, so the last bits are not those of a run that kept its number"
     ]
 
 

@@ -55,8 +55,8 @@ class Trainer:
         self.data.place(self.runtime.device, self.runtime.room)
         self.optimizer = registry.resolve("optimizers", self.train.optimizer)(self.model, self.train)
         self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.ranks = Ranks()
         self.feed = Feed(self.data, self.train, self.runtime)
+        self.ranks = self.feed.ranks
         self.judge = Judge(self.model, self.tokenizer, self.feed, self.rungs)
         self.certifier = Certifier(self.feed, self.model)
         self.saver = Saver(CheckpointWriter(self.run, self.train.keep), self.model, self.optimizer)
