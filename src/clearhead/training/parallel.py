@@ -1,5 +1,6 @@
 """How a step is computed on this device and by these processes: micro-batches, precision, compilation, ranks."""
 
+import gc
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -81,8 +82,9 @@ class Ranks:
         return cls(here.rank, here.size)
 
     def leave(self) -> None:
-        """Part: nothing will be shared any more."""
+        """Part: nothing will be shared any more, and no forward pass is kept that `synchronised` has made."""
         if self.size > 1:
+            gc.collect()  # DDP is in cycles; were it the group's last holder, it would wait for threads that wait for it
             dist.destroy_process_group()
 
     @property

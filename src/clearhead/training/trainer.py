@@ -110,6 +110,7 @@ class Trainer:
         self.interruptible = False
         if self.ranks.any(self.stop_requested):  # also one that came after the last step, while that was being saved
             reason = "interrupted"
+        self._forward = self.model
         self.ranks.leave()
         release_memory()
         yield Finished(progress.step, reason, self._seconds())
@@ -163,8 +164,7 @@ class Trainer:
         progress = self.progress
         if progress.compiled is None:
             progress.compiled = wants_compile(self.train, self.runtime)
-        rows = self.feed.batch("train", 0)
-        x, y, _ = next(micro_batches(*rows, progress.micro_batches, self.train.batch_size))
+        x, y, _ = next(micro_batches(*self.feed.batch("train", 0), progress.micro_batches, self.train.batch_size))
         if progress.compiled:
             self._forward, trouble = compile_forward(self.model, self.runtime, (x, y))
             if trouble:
