@@ -37,7 +37,7 @@ def suffer(at: int = -1, kill: int | None = None, nan: bool = False, stand: bool
             if kill is not None:
                 os.kill(os.getpid(), kill)
             if stand:
-                time.sleep(60)
+                time.sleep(8)
             if nan:
                 trainer.model.register_forward_hook(lambda _, __, out: out._replace(loss=out.loss * math.nan))
         return real(trainer)
@@ -68,7 +68,7 @@ def bear_witness(trainer: Any, folder: Path) -> None:
 
 
 def main() -> None:
-    """`python ranking.py FOLDER STEP RANK WORDS`: the command as torchrun runs it; the rank is killed once at a step."""
+    """`python ranking.py FOLDER STEP RANK WORDS`: the command as torchrun runs it; the rank is killed once."""
     folder, at, whose, *words = sys.argv[1:]
     from clearhead.training import judging
 

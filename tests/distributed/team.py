@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from faults.forked import Ended, Forker
-
 from clearhead.files import sha256_file
 from clearhead.runs.checkpoint import MODEL, OPTIMIZER, STATE
 from clearhead.runs.directory import RunDirectory
 from clearhead.runs.records import read_json
 from conftest import POEM
+from faults.forked import Ended, Forker
 
 FLAGS: dict[str, object] = {
     "n_embd": 16,

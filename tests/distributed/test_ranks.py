@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from distributed.team import Team, bits, figures, told, witnesses
 
 from clearhead import registry
 from clearhead.config import RunConfig, TrainConfig
@@ -18,6 +17,7 @@ from clearhead.runs.verification import verify_run
 from clearhead.runtime import Runtime, world
 from clearhead.training.feed import Feed
 from clearhead.training.parallel import Ranks
+from distributed.team import Team, bits, figures, told, witnesses
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children are forked from a process that knows torch")
 
@@ -125,10 +125,10 @@ def test_four_ranks_killed_at_every_step_end_with_the_same_bits(team, at):
 def test_a_loss_that_is_no_number_on_one_rank_stops_all_with_one_message(team):
     ends = team.run(2, team.words("diverged"), whose=1, at=6, nan=True)
     assert [ended.code for ended in ends] == [1, 1]
-    assert "loss nan at step 6: stopped before the update, the last good step is 4" in ends[0].told
+    assert "loss nan at step 6: stopped before the update, the last good step is 5" in ends[0].told
     assert ends[1].told == ""
     run = team.directory("diverged")
-    assert run.steps()[-1] == 4
+    assert run.steps()[-1] == 5
     assert [event["event"] for event in run.read_events()].count("failed") == 1
 
 
@@ -145,10 +145,9 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step(team, whose):
 
 
 def test_a_rank_that_stands_still_is_not_waited_for_without_end(team):
-    ends = team.run(2, team.words("still"), whose=1, at=3, stand=True, patience=3)
+    ends = team.run(2, team.words("still"), whose=1, at=3, stand=True, patience=2)
     assert ends[0].code == 1
     assert "another process of this run ended or stands still" in ends[0].told
-    assert ends[0].seconds < 50
 
 
 def test_another_number_of_ranks_goes_on_and_says_so(team):
