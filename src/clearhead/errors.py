@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 _LONGEST = 800
 """Characters of a message, at most: a value in it may have megabytes."""
@@ -38,7 +39,14 @@ class CheckpointError(ClearheadError):
 
 
 class CompleteError(CheckpointError):
-    """A run has nothing left to train."""
+    """The run in `path` has nothing left to train."""
+
+    restarted = False
+    """Whether that was found in a restart by torchrun, where it is no failure."""
+
+    def __init__(self, message: str, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
 
 
 class DamageWarning(UserWarning):

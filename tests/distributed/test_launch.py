@@ -132,3 +132,33 @@ def test_a_rank_killed_at_any_moment_never_hangs_and_the_run_ends_the_same(folde
         assert bits(run, *RESTARTED) == bits(whole, *RESTARTED), number
         restarted += any("restart 1" in event.get("message", "") for event in run.read_events())
     assert restarted >= 5, "some kills came while there was a run to go on with"
+
+
+@pytest.mark.slow
+def test_two_agents_meet_and_begin_anew_together(folder):
+    """Two machines, as far as torchrun knows: the second one's process is killed in step 7, and both go on."""
+    options = ["--nnodes", 2, "--nproc_per_node", 1, "--max_restarts", 1, "--rdzv_id", "two", "--rdzv_backend", "c10d"]
+    options += ["--rdzv_endpoint", f"127.0.0.1:{free_port()}", "--local_addr", "127.0.0.1"]
+    words = [HERE / "ranking.py", folder, 7, 1, *train(folder, "met", dropout=0.2)]
+    agents = [begin(folder, ["torch.distributed.run", *options, *words]) for _ in range(2)]
+    ends = [end(agent) for agent in agents]
+    assert [code for code, _, _ in ends] == [0, 0], ends
+    assert sum("note: restart 1 by torchrun: going on from step" in said for _, said, _ in ends) == 1
+    assert [p.name for p in (folder / "runs").glob("met*")] == ["met"], "no second run was begun"
+    assert verify_run(RunDirectory(folder / "runs" / "met")).ok
+
+
+@pytest.mark.slow
+def test_two_agents_with_a_static_meeting_point(folder):
+    words = [*train(folder, "static"), "--precision", "float64"]
+    port = free_port()
+    agents = [
+        begin(
+            folder,
+            ["torch.distributed.run", "--nnodes", 2, "--node_rank", node, "--nproc_per_node", 1]
+            + ["--master_addr", "127.0.0.1", "--master_port", port, "-m", "clearhead", *words],
+        )
+        for node in range(2)
+    ]
+    assert [end(agent)[0] for agent in agents] == [0, 0]
+    assert verify_run(RunDirectory(folder / "runs" / "static")).ok

@@ -42,8 +42,8 @@ def run(argv: Sequence[str]) -> int:
     from clearhead.api import resume_job
     from clearhead.runs.directory import find_run
 
-    found = find_run(arguments.run, arguments.out)
-    return carry_out(lambda: resume_job(found, arguments.max_iters), found, arguments.json)
+    make = lambda _: resume_job(find_run(arguments.run, arguments.out), arguments.max_iters)  # noqa: E731
+    return carry_out(make, arguments.out, arguments.json)
 
 
 def _refuse_changes(argv: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,7 @@ from clearhead.fields import load_config
 
 if TYPE_CHECKING:
     from clearhead.api import Run
-    from clearhead.runs.directory import RunDirectory
-    from clearhead.training.job import Job
+    from clearhead.training.launch import Make
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,36 +51,31 @@ class Arguments:
 
 def run(argv: Sequence[str]) -> int:
     """Train, judge, and print the run's folder."""
-    begun = time.perf_counter()
+    start = time.perf_counter()
     arguments = parse(Arguments, "train", argv, Arguments(settings=defaults(argv)))
     if arguments.processes.nproc:
         return arguments.processes.launch("train", argv)
 
     from clearhead.api import new_job, resume_job
-    from clearhead.training.launch import begun_run
 
-    before = begun_run(arguments.out)
-    make = lambda: resume_job(before) if before else new_job(**request(arguments, argv, begun))  # noqa: E731
-    return carry_out(make, before, arguments.json)
+    make = lambda begun: resume_job(begun) if begun else new_job(**request(arguments, argv, start))  # noqa: E731
+    return carry_out(make, arguments.out, arguments.json)
 
 
-def carry_out(make: Callable[[], "Job"], run: "RunDirectory | None", as_json: bool) -> int:
-    """Train the job that `make` makes, told on the console; or train along with the process that tells.
-
-    `run` is the one that a restart by torchrun goes on with: it may be complete.
-    """
+def carry_out(make: "Make", out: Path, as_json: bool) -> int:
+    """Train the job that `make` makes, told on the console; or train along with the process that tells."""
     from clearhead.api import Run, finish
-    from clearhead.runtime import world
+    from clearhead.runs.directory import RunDirectory
     from clearhead.training.launch import lead
     from clearhead.training.running import follow_job
     from clearhead.training.sinks import console
 
     try:
-        job = lead(make)
-    except CompleteError:
-        if run is None or not world().restarts:
+        job = lead(make, out)
+    except CompleteError as complete:
+        if not complete.restarted:
             raise
-        return conclude(Run(run), as_json)
+        return conclude(Run(RunDirectory(complete.path)), as_json)
     if job.follows:
         return follow_job(job)
     return conclude(finish(job, [console(sys.stderr if as_json else sys.stdout)]), as_json)

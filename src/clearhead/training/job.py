@@ -209,7 +209,8 @@ def _resumed(run: RunDirectory, max_iters: int | None, lock: RunLock) -> Job:
     elif complete:
         raise CompleteError(
             f"run {run.name} is complete at step {checkpoint.step}; "
-            f"to go on: clearhead resume {run.path} --max_iters {2 * config.train.max_iters}"
+            f"to go on: clearhead resume {run.path} --max_iters {2 * config.train.max_iters}",
+            run.path,
         )
     data = open_data(run, tokenizer)
     rungs = list(counted_rungs(data, tokenizer))

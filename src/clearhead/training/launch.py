@@ -65,7 +65,11 @@ class Orders:
     first_plan: int | None
 
 
-def lead(make: Callable[[], Job]) -> Job:
+Make = Callable[[RunDirectory | None], Job]
+"""From the run that this launch has begun before it was restarted, None where there is none, to a job."""
+
+
+def lead(make: Make, out: Path) -> Job:
     """The job that `make` makes on rank 0, ready on every rank; where there is one process, simply that job.
 
     SystemExit on the others where rank 0 has nothing to train with them, or has an error to tell.
@@ -73,52 +77,47 @@ def lead(make: Callable[[], Job]) -> Job:
     here = world()
     ranks = Ranks.join(here)
     with missing_nobody():
-        job = _prepared(make, ranks) if ranks.first else _following(ranks)
-        assert job.trainer is not None or ranks.first
-        if job.trainer is not None:
-            _share_moments(job.trainer, ranks)
-            job.trainer.join(ranks)
-    if here.restarts and job.trainer is not None:
-        job.notices.append(f"restart {here.restarts} by torchrun: going on from step {job.trainer.progress.step}")
+        restarts = ranks.most(here.restarts)  # of two machines only that where a process has failed counts it
+        job = _prepared(make, out, ranks, restarts) if ranks.first else _following(ranks)
+        if job.trainer is None:
+            return job
+        _share_moments(job.trainer, ranks)
+        job.trainer.join(ranks)
+    if restarts:
+        job.notices.append(f"restart {restarts} by torchrun: going on from step {job.trainer.progress.step}")
     return job
 
 
-def begun_run(out: Path) -> RunDirectory | None:
-    """The run that this launch has begun in `out` before it was restarted; None where there is none."""
-    here = world()
-    for run in reversed(all_runs(out)) if here.restarts else ():
+def begun_run(out: Path, launch: str | None) -> RunDirectory | None:
+    """The newest run in `out` that a launch has begun."""
+    for run in reversed(all_runs(out)):
         with suppress(CheckpointError):
-            if read_json(run.environment_file).get("launch") == here.launch:
+            if read_json(run.environment_file).get("launch") == launch:
                 return run
     return None
 
 
-def _prepared(make: Callable[[], Job], ranks: Ranks) -> Job:
+def _prepared(make: Make, out: Path, ranks: Ranks, restarts: int) -> Job:
+    """Rank 0's job, of which the others are told."""
     try:
-        job = make()
+        job = make(begun_run(out, world().launch) if restarts else None)
     except BaseException as error:
-        # A restart of what had come to its end is no failure: rank 0 has only to show it.
-        ranks.share(0 if isinstance(error, CompleteError) and world().restarts else getattr(error, "exit_code", 1))
+        if isinstance(error, CompleteError):
+            error.restarted = restarts > 0
+        ranks.share(0 if getattr(error, "restarted", False) else getattr(error, "exit_code", 1))
         raise
     trainer = job.trainer
     if trainer is None:
         ranks.share(0)
         return job
-    ranks.share(
-        Orders(
-            job.run.path.resolve(),
-            trainer.config,
-            trainer.model.kind,
-            trainer.model.to_config(),
-            trainer.progress,
-            trainer.budget,
-            trainer.first_plan,
-        )
-    )
+    model, path = trainer.model, job.run.path.resolve()
+    plan = (trainer.progress, trainer.budget, trainer.first_plan)
+    ranks.share(Orders(path, trainer.config, model.kind, model.to_config(), *plan))
     return job
 
 
 def _following(ranks: Ranks) -> Job:
+    """The job of a rank that is told of it."""
     orders = ranks.share(None)
     if not isinstance(orders, Orders):
         raise SystemExit(orders)

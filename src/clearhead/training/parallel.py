@@ -84,7 +84,9 @@ class Ranks:
     def leave(self) -> None:
         """Part: nothing will be shared any more, and no forward pass is kept that `synchronised` has made."""
         if self.size > 1:
-            gc.collect()  # DDP is in cycles; were it the group's last holder, it would wait for threads that wait for it
+            # DDP is in cycles. As the group's last holder it would end it with Python's lock held, for which the
+            # group's threads may wait: then neither ends.
+            gc.collect()
             dist.destroy_process_group()
 
     @property
@@ -131,9 +133,17 @@ class Ranks:
         """The ranks' numbers, added in float64."""
         return list(values) if self.size == 1 else self.sum(torch.tensor(values, dtype=torch.float64)).tolist()
 
+    def most(self, value: int) -> int:
+        """The largest of the ranks' numbers."""
+        if self.size == 1:
+            return value
+        found = torch.tensor(value)
+        dist.all_reduce(found, dist.ReduceOp.MAX)
+        return int(found)
+
     def any(self, here: bool) -> bool:
         """Whether it is so on any rank."""
-        return bool(self.total(here)[0])
+        return bool(self.most(here))
 
     def synchronised(self, forward: Forward, runtime: Runtime, probe: tuple[Tensor, Tensor]) -> Forward:
         """The forward pass of a model with rank 0's weights, whose backward pass averages gradients over the ranks.
