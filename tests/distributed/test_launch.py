@@ -151,13 +151,9 @@ def test_two_agents_meet_and_begin_anew_together(folder):
 @pytest.mark.slow
 def test_two_agents_with_a_static_meeting_point(folder):
     words = [*train(folder, "static"), "--precision", "float64"]
-    port = free_port()
+    options = ["--nnodes", 2, "--nproc_per_node", 1, "--master_addr", "127.0.0.1", "--master_port", free_port()]
     agents = [
-        begin(
-            folder,
-            ["torch.distributed.run", "--nnodes", 2, "--node_rank", node, "--nproc_per_node", 1]
-            + ["--master_addr", "127.0.0.1", "--master_port", port, "-m", "clearhead", *words],
-        )
+        begin(folder, ["torch.distributed.run", *options, "--node_rank", node, "-m", "clearhead", *words])
         for node in range(2)
     ]
     assert [end(agent)[0] for agent in agents] == [0, 0]
