@@ -1,6 +1,7 @@
 """How a step is computed on this device and by these processes: micro-batches, precision, compilation, ranks."""
 
 import gc
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -78,7 +79,10 @@ class Ranks:
         """Meet the other processes, where there are others."""
         if here.size > 1:
             with missing_nobody():
-                dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
+                meeting, *_ = next(iter(dist.rendezvous("env://", timeout=TIMEOUT)))
+                store = _own_store(meeting, here.rank == 0)
+                backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+                dist.init_process_group(backend, store=store, rank=here.rank, world_size=here.size, timeout=TIMEOUT)
         return cls(here.rank, here.size)
 
     def leave(self) -> None:
@@ -167,6 +171,27 @@ class Ranks:
 
 ALONE = Ranks()
 """One process that trains by itself."""
+
+
+def _own_store(meeting: dist.TCPStore, first: bool) -> dist.TCPStore:
+    """A store that begins empty: torchrun's outlives a restart, and knows where processes listened that are gone.
+
+    Rank 0 opens it and says where. What was said before a restart leads nowhere; then it is asked again.
+    """
+    key, end = "clearhead store", time.monotonic() + TIMEOUT.total_seconds()
+    if first:
+        store = dist.TCPStore(meeting.host, 0, is_master=True, wait_for_workers=False, timeout=TIMEOUT)
+        meeting.set(key, str(store.port))
+        return store
+    while True:
+        try:
+            store = dist.TCPStore(meeting.host, int(meeting.get(key)), is_master=False, timeout=timedelta(seconds=2))
+        except dist.DistError:
+            if time.monotonic() > end:
+                raise
+        else:
+            store.set_timeout(TIMEOUT)
+            return store
 
 
 def accumulating(forward: Forward, more: bool) -> AbstractContextManager[None]:
