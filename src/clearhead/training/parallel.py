@@ -1,5 +1,8 @@
 """How a step is computed on this device and by these processes: micro-batches, precision, compilation, ranks."""
 
+# torch documents its stores, but does not export them to type checkers.
+# pyright: reportPrivateImportUsage=false
+
 import gc
 import time
 import warnings
