@@ -83,6 +83,7 @@ class Ranks:
         if here.size > 1:
             with missing_nobody():
                 meeting, *_ = next(iter(dist.rendezvous("env://", timeout=TIMEOUT)))
+                assert isinstance(meeting, dist.TCPStore)
                 store = _own_store(meeting, here.rank == 0)
                 backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
                 dist.init_process_group(backend, store=store, rank=here.rank, world_size=here.size, timeout=TIMEOUT)
