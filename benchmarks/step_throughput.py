@@ -24,9 +24,9 @@ from machine import arguments, facts, show
 from nanogpt import SHAPE, TRAINING
 
 from clearhead.config import RunConfig
-from clearhead.runtime import matrix_rate
 from clearhead.training.events import Stepped
 from clearhead.training.job import new_job
+from clearhead.training.pace import matrix_rate
 from clearhead.training.trainer import Trainer
 
 SAME_LOSS = 0.02

@@ -19,6 +19,7 @@ from typing import Any
 
 from clearhead.config import DataConfig, RunConfig, SamplingConfig, Weights
 from clearhead.data.prepare import prepare
+from clearhead.errors import ConfigError
 from clearhead.evaluation.alignment import Scored
 from clearhead.evaluation.compare import Comparison, check_sides, compare_losses, named_runs
 from clearhead.evaluation.ladder import (
@@ -43,7 +44,7 @@ from clearhead.models.weights import with_weights
 from clearhead.runs.agreement import check_model
 from clearhead.runs.checkpoint import final_checkpoint, load_checkpoint, load_mixture
 from clearhead.runs.directory import RunDirectory, find_run, is_run
-from clearhead.runtime import Runtime, choose_runtime
+from clearhead.runtime import Runtime, choose_runtime, world
 from clearhead.tokenizers.base import Tokenizer
 from clearhead.training.budget import choose_budget
 from clearhead.training.importing import import_weights
@@ -198,6 +199,7 @@ def train(
     `settings` are the flags' names: max_iters, n_layer, tokenizer, lines, ... ConfigError names an unknown one.
     """
     begun = perf_counter()
+    _check_alone()
     if init_from is None:
         config, source = RunConfig.from_preset(preset, model), None
     else:
@@ -225,8 +227,14 @@ def resume(
     progress: bool = True,
 ) -> Run:
     """Go on with an interrupted run (the newest by default) and return it; with `max_iters` to that step."""
+    _check_alone()
     job = resume_job(find_run(None if run is None else os.fspath(run), Path(out)), max_iters)
     return finish(job, [console(sys.stdout)] if progress else [])
+
+
+def _check_alone() -> None:
+    if world().size > 1:
+        raise ConfigError("a script that torchrun begins is many; train with: torchrun -m clearhead train, or --nproc")
 
 
 def finish(job: Job, sinks: Sequence[Sink]) -> Run:

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 _LONGEST = 800
 """Characters of a message, at most: a value in it may have megabytes."""
@@ -37,6 +38,17 @@ class CheckpointError(ClearheadError):
     """A run or a checkpoint is missing, broken or does not fit."""
 
 
+class CompleteError(CheckpointError):
+    """The run in `path` has nothing left to train."""
+
+    restarted = False
+    """Whether that was found in a restart by torchrun, where it is no failure."""
+
+    def __init__(self, message: str, path: Path) -> None:
+        super().__init__(message)
+        self.path = path
+
+
 class DamageWarning(UserWarning):
     """Something broken was passed over, and something whole was used in its place."""
 
@@ -49,6 +61,12 @@ class DivergenceError(ClearheadError):
 
 class OutOfMemoryError(ClearheadError):
     """The memory of the machine or of its accelerator does not hold what was asked for."""
+
+    exit_code = 1
+
+
+class RankLostError(ClearheadError):
+    """A process that trains the same run ended, or does not answer."""
 
     exit_code = 1
 

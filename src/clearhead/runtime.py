@@ -1,4 +1,4 @@
-"""The machine: device, precision, threads, folders, seeds. The only reader of the environment."""
+"""The machine: device, precision, threads, ranks, folders, seeds. The only reader of the environment."""
 
 import ctypes
 import hashlib
@@ -6,16 +6,15 @@ import os
 import platform
 import shutil
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clearhead.config import TrainConfig
-from clearhead.errors import ConfigError, OutOfMemoryError
+from clearhead.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
@@ -107,20 +106,37 @@ def stream_seed(*parts: int | str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-@contextmanager
-def memory_bounded(advice: Callable[[], str]) -> Iterator[None]:
-    """Turn the many ways in which memory runs out into an OutOfMemoryError with the advice."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        # A CPU's and an MPS device's allocators have no class of their own: they say it in words.
-        words = str(error).lower()
-        if not isinstance(error, MemoryError) and not any(
-            said in words for said in ("out of memory", "can't allocate memory", "not enough memory")
-        ):
-            raise
-        reason = (str(error) or "no memory is left").splitlines()[0][:120]
-        raise OutOfMemoryError(f"out of memory: {reason}; {advice()}") from None
+@dataclass(frozen=True)
+class World:
+    """Which of the processes that train one run together this is."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    """Among those of this machine."""
+    restarts: int = 0
+    """How often they were all begun anew."""
+    launch: str | None = None
+    """The same in every restart, and in no other launch; None for a process that was begun by itself."""
+
+
+def world() -> World:
+    """What torchrun tells of the processes; ConfigError where it cannot be."""
+    told = os.environ
+    if not {"RANK", "WORLD_SIZE"} <= told.keys():
+        return World()
+    numbers = {n: told.get(n, "0") for n in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "TORCHELASTIC_RESTART_COUNT")}
+    rank, size, local_rank, restarts = (int(n) if n.isdecimal() else -1 for n in numbers.values())
+    if not 0 <= rank < size or min(local_rank, restarts) < 0:
+        said = ", ".join(f"{name}={number}" for name, number in numbers.items())
+        raise ConfigError(f"the environment says {said}, which cannot be; begin all processes with torchrun")
+    launch = told.get("TORCHELASTIC_RUN_ID", "none")  # "none" is every launch without an --rdzv_id
+    return World(rank, size, local_rank, restarts, f"{platform.node()} {os.getppid()}" if launch == "none" else launch)
+
+
+def share_threads(processes: int) -> None:
+    """Give each of several processes its part of the cores; a user's own choice stands."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
 
 
 @dataclass(frozen=True)
@@ -231,12 +247,20 @@ def choose_runtime(config: TrainConfig) -> Runtime:
 
 
 def choose_device(asked: str) -> str:
-    """The name of a device that is here: cuda, mps or cpu for "auto", else the one that was asked for."""
+    """The name of a device that is here: cuda, mps or cpu for "auto", else the one that was asked for.
+
+    Of several processes each has its own GPU.
+    """
     import torch
 
+    if asked in ("auto", "cuda") and torch.cuda.is_available():
+        here, gpus = world(), torch.cuda.device_count()
+        if here.local_rank >= gpus:
+            raise ConfigError(
+                f"local rank {here.local_rank} has none of {gpus} GPUs; begin {gpus}, or add --device cpu"
+            )
+        return f"cuda:{here.local_rank}" if here.size > 1 else "cuda"
     if asked == "auto":
-        if torch.cuda.is_available():
-            return "cuda"
         return "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         torch.empty(0, device=asked)
@@ -274,21 +298,3 @@ def environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "cuda": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
-
-
-def matrix_rate(runtime: Runtime) -> float:
-    """Floating-point operations per second of the best of five (16384 x 384) x (384 x 1536) products."""
-    import torch
-
-    m, k, n = 16_384, 384, 1_536
-    a = torch.randn(m, k, device=runtime.device, dtype=runtime.dtype)
-    b = torch.randn(k, n, device=runtime.device, dtype=runtime.dtype)
-    seconds = []
-    with runtime.autocast():
-        for _ in range(6):
-            runtime.synchronize()
-            start = time.perf_counter()
-            torch.matmul(a, b)
-            runtime.synchronize()
-            seconds.append(time.perf_counter() - start)
-    return 2 * m * k * n / min(seconds[1:])

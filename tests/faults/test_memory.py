@@ -160,7 +160,7 @@ def test_memory_that_runs_out_elsewhere_is_one_line_too(tmp_path, monkeypatch, w
         raise ERRORS["cpu"]()
 
     if where == "evaluation":
-        monkeypatch.setattr("clearhead.training.judging.split_loss", none)
+        monkeypatch.setattr("clearhead.training.judging.token_losses", none)
     else:
         monkeypatch.setattr(job.trainer.optimizer, "step", none)
     with pytest.raises(OutOfMemoryError, match=r"can't allocate memory.*nothing was saved yet.*smaller --block_size"):

@@ -97,3 +97,30 @@ class Reading:
     def config(self) -> RunConfig:
         """The run's configuration that reads this way."""
         return dataclasses.replace(RunConfig(), data=self.data, tokenizer=self.tokenizer)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Processes:
+    """Who trains."""
+
+    nproc: int | None = None
+    """Train in so many processes on this machine, begun by torchrun: one per GPU, or a few that share the cores."""
+    max_restarts: int = 0
+    """With --nproc: how often all are begun anew where one fails; they go on from the last checkpoint."""
+
+    def launch(self, verb: str, argv: Sequence[str]) -> int:
+        """Run a verb in all of them, with the words that are not about them; the exit code."""
+        from clearhead.training.launch import launch
+
+        return launch(self.nproc or 1, [verb, *_without(argv, {"nproc", "max_restarts"})], self.max_restarts)
+
+
+def _without(argv: Sequence[str], names: set[str]) -> list[str]:
+    """Words without some flags and their values, in both spellings."""
+    kept, words = [], iter(argv)
+    for word in words:
+        if not names.intersection(given_flags([word])):
+            kept.append(word)
+        elif "=" not in word:
+            next(words, None)
+    return kept

@@ -48,7 +48,8 @@ def run(argv: Sequence[str]) -> int:
 
 def _machine(arguments: Arguments) -> dict[str, Any]:
     from clearhead.registry import names
-    from clearhead.runtime import cache_dir, choose_runtime, environment, matrix_rate
+    from clearhead.runtime import cache_dir, choose_runtime, environment
+    from clearhead.training.pace import matrix_rate
     from clearhead.training.sinks import TensorBoard
 
     runtime = choose_runtime(arguments.settings.train)

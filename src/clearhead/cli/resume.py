@@ -1,14 +1,13 @@
 """`clearhead resume`: go on with an interrupted run."""
 
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tyro
 
-from clearhead.cli.arguments import RUNS, Switch, flags, given_flags, parse
-from clearhead.cli.train import conclude
+from clearhead.cli.arguments import RUNS, Processes, Switch, flags, given_flags, parse
+from clearhead.cli.train import carry_out
 from clearhead.config import RunConfig
 from clearhead.errors import ConfigError
 
@@ -28,6 +27,8 @@ class Arguments:
     """The folder that holds runs."""
     json: Switch = False
     """Print one JSON document; progress goes to standard error."""
+    processes: Processes = field(default_factory=Processes)
+    """Who trains."""
 
 
 def run(argv: Sequence[str]) -> int:
@@ -35,12 +36,14 @@ def run(argv: Sequence[str]) -> int:
     _refuse_changes(argv)
     arguments = parse(Arguments, "resume", argv)
 
-    from clearhead.api import finish, resume_job
-    from clearhead.runs.directory import find_run
-    from clearhead.training.sinks import console
+    if arguments.processes.nproc:
+        return arguments.processes.launch("resume", argv)
 
-    job = resume_job(find_run(arguments.run, arguments.out), arguments.max_iters)
-    return conclude(finish(job, [console(sys.stderr if arguments.json else sys.stdout)]), arguments.json)
+    from clearhead.api import resume_job
+    from clearhead.runs.directory import find_run
+
+    make = lambda _: resume_job(find_run(arguments.run, arguments.out), arguments.max_iters)  # noqa: E731
+    return carry_out(make, arguments.out, arguments.json)
 
 
 def _refuse_changes(argv: Sequence[str]) -> None:

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clearhead.cli.arguments import RUNS, Switch, Words, given_flags, parse
+from clearhead.cli.arguments import RUNS, Processes, Switch, Words, given_flags, parse
 from clearhead.config import RunConfig
+from clearhead.errors import CompleteError
 from clearhead.fields import load_config
 
 if TYPE_CHECKING:
     from clearhead.api import Run
+    from clearhead.training.launch import Make
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,20 +43,42 @@ class Arguments:
     """Start from the weights and the tokenizer of this run."""
     json: Switch = False
     """Print one JSON document; progress goes to standard error."""
+    processes: Processes = field(default_factory=Processes)
+    """Who trains."""
     settings: RunConfig = field(default_factory=RunConfig)
     """All settings."""
 
 
 def run(argv: Sequence[str]) -> int:
     """Train, judge, and print the run's folder."""
-    begun = time.perf_counter()
+    start = time.perf_counter()
     arguments = parse(Arguments, "train", argv, Arguments(settings=defaults(argv)))
+    if arguments.processes.nproc:
+        return arguments.processes.launch("train", argv)
 
-    from clearhead.api import finish, new_job
+    from clearhead.api import new_job, resume_job
+
+    make = lambda begun: resume_job(begun) if begun else new_job(**request(arguments, argv, start))  # noqa: E731
+    return carry_out(make, arguments.out, arguments.json)
+
+
+def carry_out(make: "Make", out: Path, as_json: bool) -> int:
+    """Train the job that `make` makes, told on the console; or train along with the process that tells."""
+    from clearhead.api import Run, finish
+    from clearhead.runs.directory import RunDirectory
+    from clearhead.training.launch import lead
+    from clearhead.training.running import follow_job
     from clearhead.training.sinks import console
 
-    job = new_job(**request(arguments, argv, begun))
-    return conclude(finish(job, [console(sys.stderr if arguments.json else sys.stdout)]), arguments.json)
+    try:
+        job = lead(make, out)
+    except CompleteError as complete:
+        if not complete.restarted:
+            raise
+        return conclude(Run(RunDirectory(complete.path)), as_json)
+    if job.follows:
+        return follow_job(job)
+    return conclude(finish(job, [console(sys.stderr if as_json else sys.stdout)]), as_json)
 
 
 def conclude(trained: "Run", as_json: bool) -> int:

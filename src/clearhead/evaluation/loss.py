@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -53,7 +54,7 @@ def estimate_loss(
             total = 0.0
             for k in range(eval_iters):
                 batch = get_batch(split, k)
-                for x, y in zip(*(ids.tensor_split(parts) for ids in batch), strict=True):
+                for x, y in zip(*(ids.tensor_split(min(parts, len(ids))) for ids in batch), strict=True):
                     with runtime.autocast():
                         _, loss = model(x, y)
                     assert loss is not None
@@ -85,15 +86,17 @@ def token_losses(
     split: str = "val",
     runtime: Runtime = FULL_PRECISION,
     max_tokens: int | None = None,
+    part: tuple[int, int] = (0, 1),
 ) -> Tensor:
     """Loss in nats (n,) float32 on the CPU of each target of a split, in order; see `split_loss`.
 
-    With `max_tokens`, of the first that many, rounded up to a whole call of the model.
+    With `max_tokens`, of the first that many, rounded up to a whole call of the model. With `part` (k, n), of every
+    n-th call, from call k on; where a call needs what those before it left, all of them are part 0.
     """
     # Written into one place: small tensors that stay would lie between the freed logits, and the heap only grow.
     found, end = torch.empty(max(0, len(data.ids(split)) - 1)), 0
     with evaluating(model), runtime.autocast():
-        for losses in _losses_by_call(model, data, split):
+        for losses in _losses_by_call(model, data, split, max_tokens, part):
             found[end : end + losses.numel()] = losses.flatten()
             end += losses.numel()
             if max_tokens is not None and end >= max_tokens:
@@ -116,23 +119,42 @@ def tokens_per_call(model: LanguageModel) -> int:
     return max(1, min(TOKENS_PER_CALL, LOGITS_PER_CALL // model.vocab_size))
 
 
-def _losses_by_call(model: LanguageModel, data: TokenDataset, split: str) -> Iterator[Tensor]:
-    """Loss in nats of each target of a split, in order, a tensor for each call of the model."""
-    per_call = tokens_per_call(model)
-    if (losses := model.token_losses(data.ids(split))) is not None:
-        yield torch.from_numpy(losses).float()
-        return
-    if model.block_size is None:
-        cache = model.new_cache(1)
-        ids = torch.from_numpy(data.ids(split).astype("int64"))[None]
-        for start in range(0, ids.shape[1] - 1, per_call):
-            x = ids[:, start : min(start + per_call, ids.shape[1] - 1)].to(model.device)
-            y = ids[:, start + 1 : start + 1 + x.shape[1]].to(model.device)
-            yield _losses(model(x, cache=cache).logits, y)
-        return
-    for before, x, y in _windows_after(data, split, model.block_size, per_call, model.lookback):
-        cache = model.cache_after(before.to(model.device)) if model.lookback else None
-        yield _losses(model(x.to(model.device), cache=cache).logits, y.to(model.device))
+def _losses_by_call(
+    model: LanguageModel, data: TokenDataset, split: str, max_tokens: int | None, part: tuple[int, int]
+) -> Iterator[Tensor]:
+    """Loss in nats of each target of a split, in order, a tensor for each call of the model that is in the part."""
+    per_call, known = tokens_per_call(model), model.token_losses(data.ids(split))
+    if known is None and model.block_size is not None:
+        calls = _first(_windows_after(data, split, model.block_size, per_call, model.lookback), max_tokens)
+        for before, x, y in islice(calls, part[0], None, part[1]):
+            cache = model.cache_after(before.to(model.device)) if model.lookback else None
+            yield _losses(model(x.to(model.device), cache=cache).logits, y.to(model.device))
+    elif part[0] == 0:
+        yield from (
+            _losses_in_order(model, data, split, per_call) if known is None else [torch.from_numpy(known).float()]
+        )
+
+
+def _losses_in_order(model: LanguageModel, data: TokenDataset, split: str, per_call: int) -> Iterator[Tensor]:
+    """As above, of a model that sees all the text before."""
+    cache = model.new_cache(1)
+    ids = torch.from_numpy(data.ids(split).astype("int64"))[None]
+    for start in range(0, ids.shape[1] - 1, per_call):
+        x = ids[:, start : min(start + per_call, ids.shape[1] - 1)].to(model.device)
+        y = ids[:, start + 1 : start + 1 + x.shape[1]].to(model.device)
+        yield _losses(model(x, cache=cache).logits, y)
+
+
+def _first(
+    calls: Iterator[tuple[Tensor, Tensor, Tensor]], max_tokens: int | None
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """The first calls that together hold so many targets."""
+    left = math.inf if max_tokens is None else max_tokens
+    for before, x, y in calls:
+        yield before, x, y
+        left -= y.numel()
+        if left <= 0:
+            return
 
 
 def _windows_after(

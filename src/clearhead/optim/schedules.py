@@ -31,6 +31,11 @@ def schedule(step: int, config: TrainConfig) -> float:
     return 1 - fallen * (1 - lowest)
 
 
+def fall_begins(config: TrainConfig) -> int | None:
+    """The step from which the rate falls; None where it falls from the warm-up on."""
+    return None if config.decay_iters is None else config.max_iters - config.decay_iters
+
+
 def learning_rate(step: int, config: TrainConfig) -> float:
     """AdamW's rate of update number `step`.
 

@@ -85,3 +85,10 @@ class CheckpointWriter:
             self._trouble = error
         finally:
             self._idle.set()
+
+
+class NoWriter(CheckpointWriter):
+    """For a process that trains along with the one that writes."""
+
+    def begin(self, *_: Any, **__: Any) -> None:
+        """Write nothing."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from clearhead.config import RunConfig, TrainConfig
 from clearhead.errors import ConfigError
+from clearhead.training.events import Replanned
 
 DEFAULT_TIME = "3m"
 SETTLED = frozenset(
@@ -47,6 +48,12 @@ class Budget:
             return train
         dev_iters = round(train.dev_iters * steps / train.max_iters)
         return replace(train, max_iters=steps, decay_iters=steps - step, dev_iters=dev_iters)
+
+
+def replanned(step: int, before: int, after: int, seconds: float) -> Replanned:
+    """What is told of a number of steps that was changed at a step, after so many seconds."""
+    pace = f"{seconds / step * 1e3:.0f} ms a step, evaluations included"
+    return Replanned(step, after, f"planned anew: {after:,} steps instead of {before:,} ({pace})")
 
 
 def choose_budget(asked: str | None, given: Collection[str], config: RunConfig, begun: float) -> Budget | None:

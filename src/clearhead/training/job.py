@@ -11,7 +11,7 @@ import torch
 from clearhead import registry
 from clearhead.config import RunConfig
 from clearhead.data.tokens import TokenDataset
-from clearhead.errors import CheckpointError, ClearheadError, ConfigError
+from clearhead.errors import CheckpointError, ClearheadError, CompleteError, ConfigError
 from clearhead.evaluation.ladder import Rung, counted_order, counted_rungs, fit_ngram, losses_by_rung
 from clearhead.evaluation.mixing import MixtureFit, fit_mixture
 from clearhead.files import file_name, sweep
@@ -35,13 +35,14 @@ from clearhead.runs.corpus import open_data
 from clearhead.runs.directory import RunDirectory, create_run
 from clearhead.runs.lock import RunLock
 from clearhead.runs.records import read_json
-from clearhead.runtime import Runtime, choose_runtime, environment
+from clearhead.runtime import Runtime, choose_runtime, environment, world
 from clearhead.tokenizers.base import Tokenizer
 from clearhead.training.budget import Budget
 from clearhead.training.draft import Draft, draft_run, read_text
 from clearhead.training.events import Event, Finished, Notice, Saved
+from clearhead.training.parallel import check_ranks
 from clearhead.training.progress import Progress
-from clearhead.training.resuming import check_fits, extend, first_plan, is_complete, rewind
+from clearhead.training.resuming import check_fits, extend, first_plan, is_complete, rewind, told_of_ranks
 from clearhead.training.trainer import Trainer
 
 
@@ -56,6 +57,11 @@ class Job:
     notices: list[str] = field(default_factory=list)
     lock: RunLock | None = None
     """Held as long as the run is written to; see `release`."""
+
+    @property
+    def follows(self) -> bool:
+        """Whether another process writes and tells what this one trains along with."""
+        return self.trainer is not None and not self.trainer.ranks.first
 
     def release(self) -> None:
         """Let others write into the run, once what is being written lies on the disk."""
@@ -149,6 +155,7 @@ def new_job(
 def begin_job(draft: Draft, *, out: Path, name: str | None = None, init_from: RunDirectory | None = None) -> Job:
     """Build the model of a draft, and make the run's folder."""
     config, text, data, tokenizer = draft.config, draft.text, draft.text.data, draft.text.tokenizer
+    check_ranks(config.train.batch_size, world().size)
     model = _fresh_model(config, tokenizer, data) if init_from is None else _weights_of(init_from, config)
     run = create_run(
         out,
@@ -156,7 +163,7 @@ def begin_job(draft: Draft, *, out: Path, name: str | None = None, init_from: Ru
         config=config,
         tokenizer=tokenizer,
         corpus=text.record,
-        environment=environment(),
+        environment={**environment(), "world_size": world().size, "launch": world().launch},
     )
     lock = RunLock(run.lock_file)
     if isinstance(model, NgramLanguageModel):
@@ -192,6 +199,7 @@ def _resumed(run: RunDirectory, max_iters: int | None, lock: RunLock) -> Job:
     if config.model == "ngram":
         raise CheckpointError(f"run {run.name} is a counted model: it is complete, there is nothing to resume")
     check_fits(checkpoint, config, tokenizer, run)
+    check_ranks(config.train.batch_size, world().size)
     complete = is_complete(run, config, checkpoint)
     if max_iters == config.train.max_iters and not complete:
         max_iters = None  # it ends there already
@@ -199,9 +207,10 @@ def _resumed(run: RunDirectory, max_iters: int | None, lock: RunLock) -> Job:
         config, extended = extend(config, checkpoint, max_iters)
         notices.append(extended)
     elif complete:
-        raise CheckpointError(
+        raise CompleteError(
             f"run {run.name} is complete at step {checkpoint.step}; "
-            f"to go on: clearhead resume {run.path} --max_iters {2 * config.train.max_iters}"
+            f"to go on: clearhead resume {run.path} --max_iters {2 * config.train.max_iters}",
+            run.path,
         )
     data = open_data(run, tokenizer)
     rungs = list(counted_rungs(data, tokenizer))
@@ -215,6 +224,7 @@ def _resumed(run: RunDirectory, max_iters: int | None, lock: RunLock) -> Job:
     )
     trainer.first_plan = first_plan(run, config) if max_iters is None else None
     trainer.restore(checkpoint)
+    notices += told_of_ranks(trainer.progress, world().size)
     rewind(run, trainer.progress)
     prune(run, config.train.keep)  # a kill between a save and its pruning leaves one too many
     return Job(run, trainer, rungs, notices, lock)

@@ -5,7 +5,7 @@ from functools import partial
 
 from clearhead.config import SamplingConfig
 from clearhead.evaluation.ladder import score_split
-from clearhead.evaluation.loss import estimate_loss, split_loss
+from clearhead.evaluation.loss import estimate_loss, measured, token_losses
 from clearhead.generation.text import stream_text
 from clearhead.initialise import expected_first_loss
 from clearhead.models.base import LanguageModel
@@ -31,21 +31,26 @@ class Judge:
     """Validation loss by counted rung, in nats per token."""
 
     def losses(self, step: int, micro_batches: int) -> tuple[dict[str, float], float | None]:
-        """The estimates by split, and the loss over dev as long as it decides."""
-        feed = self.feed
+        """The estimates by split, and the loss over dev as long as it decides; each rank computes its part of both."""
+        feed, ranks = self.feed, self.feed.ranks
         splits = [split for split in ("train", "val") if len(feed.data.ids(split)) > 1]
         batch = partial(feed.batch, stream="estimate")
-        losses = estimate_loss(self.model, batch, feed.train.eval_iters, splits, feed.runtime, micro_batches)
+        estimated = estimate_loss(self.model, batch, feed.train.eval_iters, splits, feed.runtime, micro_batches)
+        losses = dict(zip(splits, ranks.total(*(estimated[split] * feed.share for split in splits)), strict=True))
         if len(feed.data.ids("dev")) <= 1 or step > feed.dev_begins:
             return losses, None
-        return losses, split_loss(self.model, feed.data, "dev", feed.runtime, DEV_TOKENS).nats_per_token
+        dev = token_losses(self.model, feed.data, "dev", feed.runtime, DEV_TOKENS, (ranks.rank, ranks.size))
+        nats, tokens = ranks.total(float(dev.double().sum()), len(dev))
+        return losses, measured(nats, feed.data, "dev", int(tokens)).nats_per_token
 
     def rungs_above(self, val: float | None) -> tuple[str, ...]:
         """The rungs that a validation loss is clearly below."""
         return tuple(name for name, nats in self.rungs.items() if val is not None and val < nats - A_TRIFLE)
 
     def sample(self) -> str:
-        """A short text of the model's own, the same for the same weights."""
+        """A short text of the model's own, the same for the same weights; nothing where nobody is told."""
+        if not self.feed.ranks.first:
+            return ""
         sampling = SamplingConfig(max_new_tokens=SAMPLE_TOKENS, seed=self.feed.train.seed)
         return "".join(stream_text(self.model, self.tokenizer, "", sampling))
 

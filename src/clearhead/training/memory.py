@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from clearhead.errors import OutOfMemoryError
+
 LARGE = 32 << 20
 """Bytes from which on a block is the system's, fetched and handed back by itself (see `runtime.keep_memory`)."""
 
@@ -164,3 +166,19 @@ def _left_in_container() -> int | None:
             files = next((int(row[1]) for row in rows if row[0] == "inactive_file"), 0)  # dropped when there is need
             return max(0, most - now + files)
     return None
+
+
+@contextmanager
+def memory_bounded(advice: Callable[[], str]) -> Iterator[None]:
+    """Turn the many ways in which memory runs out into an OutOfMemoryError with the advice."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        # A CPU's and an MPS device's allocators have no class of their own: they say it in words.
+        words = str(error).lower()
+        if not isinstance(error, MemoryError) and not any(
+            said in words for said in ("out of memory", "can't allocate memory", "not enough memory")
+        ):
+            raise
+        reason = (str(error) or "no memory is left").splitlines()[0][:120]
+        raise OutOfMemoryError(f"out of memory: {reason}; {advice()}") from None

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch.nn.utils import clip_grad_norm_
 
 from clearhead import registry
@@ -63,3 +64,19 @@ def _timed(action: Callable[[], None], runtime: Runtime) -> float:
     action()
     runtime.synchronize()
     return time.perf_counter() - begun
+
+
+def matrix_rate(runtime: Runtime) -> float:
+    """Floating-point operations per second of the best of five (16384 x 384) x (384 x 1536) products."""
+    m, k, n = 16_384, 384, 1_536
+    a = torch.randn(m, k, device=runtime.device, dtype=runtime.dtype)
+    b = torch.randn(k, n, device=runtime.device, dtype=runtime.dtype)
+    seconds = []
+    with runtime.autocast():
+        for _ in range(6):
+            runtime.synchronize()
+            start = time.perf_counter()
+            torch.matmul(a, b)
+            runtime.synchronize()
+            seconds.append(time.perf_counter() - start)
+    return 2 * m * k * n / min(seconds[1:])

@@ -33,6 +33,8 @@ class Progress:
     """Parts that a batch is computed in: `accumulation`, or more after memory ran out."""
     threads: int = 1
     """Of the CPU: sums are taken in their order."""
+    ranks: int = 1
+    """Processes that computed: the same of them."""
     compiled: bool | None = None
     """Whether the forward pass is compiled; None before that is decided."""
     untold: int | None = None
@@ -73,6 +75,7 @@ _POSSIBLE: dict[str, tuple[tuple[type, ...], float, float]] = {
     "seconds": (_NUMBER, 0, LARGEST),
     "micro_batches": (_WHOLE, 1, 1 << 20),
     "threads": (_WHOLE, 1, 1 << 10),
+    "ranks": (_WHOLE, 1, 1 << 20),
     "compiled": ((bool, type(None)), 0, 1),
     "untold": (_MAYBE, 0, LARGEST),
 }
@@ -92,6 +95,11 @@ class Saver:
         self.saved: Progress | None = None
         """What the newest checkpoint knows, begun or written."""
         self._clock = time.monotonic()
+
+    def kept(self) -> str:
+        """What of the run surely lies on the disk."""
+        saved = self.writer.run.pointer("latest")
+        return f"the last good step is {saved}" if saved is not None else "nothing was saved yet"
 
     def overdue(self, minutes: float | None) -> bool:
         """Whether that many minutes have passed since the last save."""

@@ -65,6 +65,16 @@ def extend(config: RunConfig, checkpoint: Checkpoint, max_iters: int) -> tuple[R
     )
 
 
+def told_of_ranks(progress: Progress, size: int) -> list[str]:
+    """A line where another number of processes goes on with a run."""
+    if not progress.step or progress.ranks == size:
+        return []
+    return [
+        f"{size} processes train instead of {progress.ranks}: the batches stay the same, but sums are taken in another "
+        "order and dropout draws other masks, so the last bits are not those of a run that kept its number"
+    ]
+
+
 def rewind(run: RunDirectory, progress: Progress) -> None:
     """Let a run's folder tell what it told when a checkpoint was taken: events up to it, and the best of then."""
     for pointer, step in (("best", progress.best_step), ("latest", progress.step)):

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from clearhead.errors import ClearheadError, StorageError
+from clearhead.errors import ClearheadError, DivergenceError, RankLostError, StorageError
 from clearhead.training.events import Event, Failed, Finished, Notice
 from clearhead.training.job import Job
+from clearhead.training.parallel import missing_nobody
 from clearhead.training.sinks import EventFile, Sink, TensorBoard
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -34,6 +35,19 @@ def run_job(job: Job, sinks: Sequence[Sink] = ()) -> Finished:
     return finished
 
 
+def follow_job(job: Job) -> int:
+    """Train along with the process that writes and tells; the exit code. What all ranks meet, that one says."""
+    assert job.trainer is not None
+    last: Event | None = None
+    try:
+        with _interruptible(job), missing_nobody():
+            for event in job.trainer.events():
+                last = event
+    except (DivergenceError, RankLostError) as error:
+        return error.exit_code
+    return 128 + signal.SIGINT if isinstance(last, Finished) and last.reason == "interrupted" else 0
+
+
 def _watched(job: Job, sinks: Sequence[Sink]) -> Finished:
     step = job.trainer.progress.step if job.trainer else 0
     readers: list[Sink] = [EventFile(job.run.events_file), *sinks]
@@ -41,7 +55,7 @@ def _watched(job: Job, sinks: Sequence[Sink]) -> Finished:
         readers.insert(0, TensorBoard(job.run.tensorboard, step))
     last: Event | None = None
     try:
-        with _interruptible(job) as heard:
+        with _interruptible(job) as heard, missing_nobody():
             for event in job.events():
                 if isinstance(event, Finished) and event.reason == "interrupted" and heard:
                     event = replace(event, signal=heard[0].name)

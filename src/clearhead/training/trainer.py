@@ -15,18 +15,19 @@ from clearhead.config import RunConfig
 from clearhead.data.tokens import TokenDataset
 from clearhead.errors import DivergenceError, OutOfMemoryError
 from clearhead.models.base import LanguageModel
-from clearhead.optim.schedules import schedule
+from clearhead.optim.schedules import fall_begins, schedule
 from clearhead.runs.checkpoint import Checkpoint, restore_optimizer
 from clearhead.runs.directory import RunDirectory
-from clearhead.runs.writer import CheckpointWriter
-from clearhead.runtime import Runtime, keep_memory, memory_bounded, release_memory, stream_seed
+from clearhead.runs.writer import CheckpointWriter, NoWriter
+from clearhead.runtime import Runtime, keep_memory, release_memory, stream_seed
 from clearhead.tokenizers.base import Tokenizer
-from clearhead.training.budget import Budget
+from clearhead.training.budget import Budget, replanned
 from clearhead.training.certifying import Certifier
-from clearhead.training.events import Evaluated, Event, Finished, Notice, Replanned, Sampled, Stepped
+from clearhead.training.events import Evaluated, Event, Finished, Notice, Sampled, Stepped
 from clearhead.training.feed import Feed
 from clearhead.training.judging import Judge
-from clearhead.training.parallel import Forward, compile_forward, micro_batches, wants_compile
+from clearhead.training.memory import memory_bounded
+from clearhead.training.parallel import Forward, Ranks, accumulating, compile_forward, micro_batches, wants_compile
 from clearhead.training.progress import Made, Progress, Saver
 
 
@@ -55,6 +56,7 @@ class Trainer:
         self.optimizer = registry.resolve("optimizers", self.train.optimizer)(self.model, self.train)
         self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
         self.feed = Feed(self.data, self.train, self.runtime)
+        self.ranks = self.feed.ranks
         self.judge = Judge(self.model, self.tokenizer, self.feed, self.rungs)
         self.certifier = Certifier(self.feed, self.model)
         self.saver = Saver(CheckpointWriter(self.run, self.train.keep), self.model, self.optimizer)
@@ -71,6 +73,13 @@ class Trainer:
         self.saver.saved = replace(self.progress) if self.run.checkpoint(checkpoint.step).exists() else None
         self.runtime.use_threads(self.progress.threads)
 
+    def join(self, ranks: Ranks) -> None:
+        """Train as one of several ranks: a part of every batch, the gradients of all; the first alone writes."""
+        self.ranks = ranks
+        self.feed = self.judge.feed = self.certifier.feed = replace(self.feed, ranks=ranks)
+        if not ranks.first:
+            self.saver.writer = NoWriter(self.run, self.train.keep)
+
     def request_stop(self) -> None:
         """Save and finish after the step that is being made."""
         self.stop_requested = True
@@ -80,11 +89,12 @@ class Trainer:
         self._begun = time.perf_counter()
         self.interruptible = True
         progress = self.progress
+        progress.ranks = self.ranks.size
         yield self.judge.started(self.run.name, self.config.init, progress.step)
         yield from self._prepare()
         while True:
             reason = self._ended()
-            if reason != "interrupted" and progress.evaluated_at != progress.step and self._evaluation_due():
+            if reason != "interrupted" and progress.evaluated_at != progress.step and self._evaluation_due(reason):
                 yield from self._evaluate()
                 reason = self._ended()
             yield from self._save_where_due(reason)
@@ -98,8 +108,10 @@ class Trainer:
             yield from self.saver.settle(progress)
         self.saver.writer.wait()
         self.interruptible = False
-        if self.stop_requested:  # also one that came after the last step, while that was being saved
+        if self.ranks.any(self.stop_requested):  # also one that came after the last step, while that was being saved
             reason = "interrupted"
+        self._forward = self.model
+        self.ranks.leave()
         release_memory()
         yield Finished(progress.step, reason, self._seconds())
 
@@ -108,24 +120,24 @@ class Trainer:
         return self.update(self.gradients())
 
     def gradients(self) -> Tensor:
-        """The loss () of this step's batch, and its gradients in the weights.
+        """The loss () of this step's batch over all ranks, and its gradients in the weights.
 
         OutOfMemoryError where the parts of the batch are still too large.
         """
         progress, train = self.progress, self.train
         loss = torch.zeros((), device=self.runtime.device, dtype=self.runtime.dtype)
         with memory_bounded(self._advice):
-            for micro, (x, y, share) in enumerate(
-                micro_batches(*self.feed.training(progress.step), progress.micro_batches)
-            ):
+            parts = list(micro_batches(*self.feed.training(progress.step), progress.micro_batches, train.batch_size))
+            for micro, (x, y, share) in enumerate(parts, 1):
                 if train.dropout:
-                    torch.manual_seed(stream_seed(train.seed, "dropout", progress.step, micro, 0))
-                with self.runtime.autocast():
-                    _, micro_loss = self._forward(x, y)
-                assert micro_loss is not None
-                (micro_loss * share).backward()
+                    torch.manual_seed(stream_seed(train.seed, "dropout", progress.step, micro - 1, self.ranks.rank))
+                with accumulating(self._forward, micro < len(parts)):
+                    with self.runtime.autocast():
+                        _, micro_loss = self._forward(x, y)
+                    assert micro_loss is not None
+                    (micro_loss * (share * self.ranks.size)).backward()  # the ranks' mean is then the batch's
                 loss += micro_loss.detach() * share
-        return loss
+        return self.ranks.sum(loss)
 
     def update(self, loss: Tensor) -> Made:
         """Clip the gradients and move the weights.
@@ -152,23 +164,25 @@ class Trainer:
         progress = self.progress
         if progress.compiled is None:
             progress.compiled = wants_compile(self.train, self.runtime)
+        x, y, _ = next(micro_batches(*self.feed.batch("train", 0), progress.micro_batches, self.train.batch_size))
         if progress.compiled:
-            x, y, _ = next(micro_batches(*self.feed.batch("train", 0), progress.micro_batches))
             self._forward, trouble = compile_forward(self.model, self.runtime, (x, y))
             if trouble:
                 progress.compiled = False
                 yield Notice(progress.step, trouble)
+        with memory_bounded(self._advice):
+            self._forward = self.ranks.synchronised(self._forward, self.runtime, (x, y))
 
     def _advance(self) -> Iterator[Event]:
         """One step, or none where memory ran out: then the next try takes a batch in smaller parts."""
-        if self._rate_begins_to_fall():
+        if self.progress.step == fall_begins(self.train):  # dev gains when the rate falls
             self.progress.evaluations_without_gain = 0
         try:
             loss = self.gradients()
         except OutOfMemoryError:
             self.optimizer.zero_grad(set_to_none=True)
             self.runtime.hand_back()
-            if self.progress.micro_batches >= self.train.batch_size:
+            if self.ranks.size > 1 or self.progress.micro_batches >= self.train.batch_size:
                 raise
             yield self._halve_parts()
             return
@@ -186,12 +200,7 @@ class Trainer:
         )
 
     def _advice(self) -> str:
-        return f"{self._kept()}; try a smaller --block_size or --n_embd, and look with: clearhead doctor --run"
-
-    def _kept(self) -> str:
-        """What of the run surely lies on the disk."""
-        saved = self.run.pointer("latest")
-        return f"the last good step is {saved}" if saved is not None else "nothing was saved yet"
+        return f"{self.saver.kept()}; try a smaller --block_size or --n_embd, and look with: clearhead doctor --run"
 
     def _read(self, leave: int = 0) -> Iterator[Stepped]:
         """What was made, in order, but for the last few."""
@@ -212,7 +221,7 @@ class Trainer:
 
     def _diverged(self, what: str, step: int, before: str) -> DivergenceError:
         return DivergenceError(
-            f"{what} at step {step}: stopped before {before}, {self._kept()}; "
+            f"{what} at step {step}: stopped before {before}, {self.saver.kept()}; "
             f"try --learning_rate {self.train.learning_rate / 3:.2g}"
         )
 
@@ -220,44 +229,35 @@ class Trainer:
         """Change the plan where that is due; tell it again where a run was cut short after it was changed."""
         if self.budget is not None and self.progress.step == self.budget.replan_at:
             yield from self._replan(self.budget)
-        elif self.first_plan and self._rate_begins_to_fall():
-            yield self._replanned(self.first_plan)
+        elif self.first_plan and self.progress.step == fall_begins(self.train):
+            yield replanned(self.progress.step, self.first_plan, self.train.max_iters, self._seconds())
 
     def _replan(self, budget: Budget) -> Iterator[Event]:
         """Fit the steps that are left to the time that is left, now that their pace is known."""
         yield from self._read()
         step, before = self.progress.step, self.train.max_iters
-        train = budget.revised(self.train, step, self._seconds() / step)
+        train = self.ranks.share(budget.revised(self.train, step, self._seconds() / step))
         if train.max_iters == before:
             return
         self.train, self.config = train, replace(self.config, train=train)
         self.feed = self.judge.feed = replace(self.feed, train=train)
-        self.run.replace_config(self.config)
-        yield self._replanned(before)
+        if self.ranks.first:
+            self.run.replace_config(self.config)
+        yield replanned(step, before, train.max_iters, self._seconds())
 
-    def _replanned(self, before: int) -> Replanned:
-        step, after = self.progress.step, self.train.max_iters
-        pace = f"{self._seconds() / step * 1e3:.0f} ms a step, evaluations included"
-        return Replanned(step, after, f"planned anew: {after:,} steps instead of {before:,} ({pace})")
-
-    def _evaluation_due(self) -> bool:
+    def _evaluation_due(self, reason: str | None) -> bool:
         step = self.progress.step
         deciding = self.train.dev_iters > 0 and step == self.feed.dev_begins
-        return step % self.train.eval_interval == 0 or deciding or self._ended() is not None
+        return step % self.train.eval_interval == 0 or deciding or reason is not None
 
     def _ended(self) -> str | None:
-        if self.stop_requested:
+        if self.ranks.any(self.stop_requested):
             return "interrupted"
         if self.progress.step >= self.train.max_iters:
             return "done"
-        patience = self.train.patience
-        lost = patience and self.progress.evaluations_without_gain >= patience and not self._rate_begins_to_fall()
+        step, patience = self.progress.step, self.train.patience
+        lost = patience and self.progress.evaluations_without_gain >= patience and step != fall_begins(self.train)
         return "patience" if lost else None
-
-    def _rate_begins_to_fall(self) -> bool:
-        """Where patience counts anew: dev gains when the rate falls, also in a run whose end was moved."""
-        train = self.train
-        return train.decay_iters is not None and self.progress.step == train.max_iters - train.decay_iters
 
     def _evaluate(self) -> Iterator[Event]:
         yield from self._read()

@@ -108,7 +108,7 @@ class Counted:
 def make_step(model: LanguageModel, optimizer: torch.optim.Optimizer, train: TrainConfig, runtime: Runtime) -> None:
     """The operations of `Trainer.step` on a batch of zeros; of its parts the first three: others take no more."""
     loss = torch.zeros((), device=runtime.device, dtype=runtime.dtype)
-    parts = micro_batches(*_batch(train.batch_size, train.block_size, runtime), train.accumulation)
+    parts = micro_batches(*_batch(train.batch_size, train.block_size, runtime), train.accumulation, train.batch_size)
     for x, y, share in islice(parts, 3):
         with runtime.autocast():
             _, part = model(x, y)
