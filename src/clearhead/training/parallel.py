@@ -93,7 +93,7 @@ class Ranks:
         return ranks
 
     def leave(self) -> None:
-        """Part: nothing is shared any more, and no forward pass kept that `synchronised` has made. Twice is harmless."""
+        """Part: nothing is shared any more, no forward pass kept that `synchronised` has made. Twice is harmless."""
         if self.size > 1 and dist.is_initialized():
             # DDP is in cycles. As the group's last holder it would end it with Python's lock held, for which the
             # group's threads may wait: then neither ends.
