@@ -104,11 +104,11 @@ def _prepared(make: Make, out: Path, ranks: Ranks, restarts: int) -> Job:
     except BaseException as error:
         if isinstance(error, CompleteError):
             error.restarted = restarts > 0
-        ranks.share(0 if getattr(error, "restarted", False) else getattr(error, "exit_code", 1))
+        _dismiss(ranks, 0 if getattr(error, "restarted", False) else getattr(error, "exit_code", 1))
         raise
     trainer = job.trainer
     if trainer is None:
-        ranks.share(0)
+        _dismiss(ranks, 0)
         return job
     model, path = trainer.model, job.run.path.resolve()
     plan = (trainer.progress, trainer.budget, trainer.first_plan)
@@ -116,10 +116,17 @@ def _prepared(make: Make, out: Path, ranks: Ranks, restarts: int) -> Job:
     return job
 
 
+def _dismiss(ranks: Ranks, code: int) -> None:
+    """Send the others away with an exit code, and wait until all have it: this process is where they meet."""
+    ranks.share(code)
+    ranks.most(0)
+
+
 def _following(ranks: Ranks) -> Job:
     """The job of a rank that is told of it."""
     orders = ranks.share(None)
     if not isinstance(orders, Orders):
+        ranks.most(0)
         raise SystemExit(orders)
     run = RunDirectory(orders.run)
     tokenizer = run.read_tokenizer()

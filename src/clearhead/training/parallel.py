@@ -3,6 +3,7 @@
 # torch documents its stores, but does not export them to type checkers.
 # pyright: reportPrivateImportUsage=false
 
+import atexit
 import gc
 import time
 import warnings
@@ -87,11 +88,13 @@ class Ranks:
                 store = _own_store(meeting, here.rank == 0)
                 backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
                 dist.init_process_group(backend, store=store, rank=here.rank, world_size=here.size, timeout=TIMEOUT)
-        return cls(here.rank, here.size)
+        ranks = cls(here.rank, here.size)
+        atexit.register(ranks.leave)  # however it ends: a group that outlives the interpreter aborts the process
+        return ranks
 
     def leave(self) -> None:
-        """Part: nothing will be shared any more, and no forward pass is kept that `synchronised` has made."""
-        if self.size > 1:
+        """Part: nothing is shared any more, no forward pass kept that `synchronised` has made. Twice is harmless."""
+        if self.size > 1 and dist.is_initialized():
             # DDP is in cycles. As the group's last holder it would end it with Python's lock held, for which the
             # group's threads may wait: then neither ends.
             gc.collect()
