@@ -153,6 +153,8 @@ class Writer:
 
     def _release(self, text: str) -> str:
         """Add text to what is held; return, and no longer hold, what comes before any stop text."""
+        if not self.stop:
+            return text
         text = self._held + text
         found = [at for stop in self.stop if (at := text.find(stop)) >= 0]
         if found:
