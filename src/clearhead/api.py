@@ -19,7 +19,6 @@ from typing import Any
 
 from clearhead.config import DataConfig, RunConfig, SamplingConfig, Weights
 from clearhead.data.prepare import prepare
-from clearhead.errors import ConfigError
 from clearhead.evaluation.alignment import Scored
 from clearhead.evaluation.compare import Comparison, check_sides, compare_losses, named_runs
 from clearhead.evaluation.ladder import (
@@ -44,11 +43,12 @@ from clearhead.models.weights import with_weights
 from clearhead.runs.agreement import check_model
 from clearhead.runs.checkpoint import final_checkpoint, load_checkpoint, load_mixture
 from clearhead.runs.directory import RunDirectory, find_run, is_run
-from clearhead.runtime import Runtime, choose_runtime, world
+from clearhead.runtime import Runtime, choose_runtime
 from clearhead.tokenizers.base import Tokenizer
 from clearhead.training.budget import choose_budget
 from clearhead.training.importing import import_weights
 from clearhead.training.job import Job, config_from, mix, new_job, resume_job
+from clearhead.training.launch import check_alone
 from clearhead.training.running import run_job
 from clearhead.training.sinks import Sink, console
 from clearhead.views import Inspectable
@@ -199,12 +199,9 @@ def train(
     `settings` are the flags' names: max_iters, n_layer, tokenizer, lines, ... ConfigError names an unknown one.
     """
     begun = perf_counter()
-    _check_alone()
-    if init_from is None:
-        config, source = RunConfig.from_preset(preset, model), None
-    else:
-        source = find_run(Path(init_from), Path(out))
-        config = config_from(source)
+    check_alone()
+    source = None if init_from is None else find_run(Path(init_from), Path(out))
+    config = config_from(source) if source else RunConfig.from_preset(preset, model)
     config = config.with_settings(settings)
     given = {*settings, *(("preset",) if preset != RunConfig.preset else ()), *(("init_from",) if source else ())}
     job = new_job(
@@ -227,14 +224,9 @@ def resume(
     progress: bool = True,
 ) -> Run:
     """Go on with an interrupted run (the newest by default) and return it; with `max_iters` to that step."""
-    _check_alone()
+    check_alone()
     job = resume_job(find_run(None if run is None else os.fspath(run), Path(out)), max_iters)
     return finish(job, [console(sys.stdout)] if progress else [])
-
-
-def _check_alone() -> None:
-    if world().size > 1:
-        raise ConfigError("a script that torchrun begins is many; train with: torchrun -m clearhead train, or --nproc")
 
 
 def finish(job: Job, sinks: Sequence[Sink]) -> Run:

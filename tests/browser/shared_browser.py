@@ -129,9 +129,9 @@ def _program() -> str:
     pytest.skip("there is no Chromium on this machine")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
-    """Chromium."""
+    """Chromium; no longer than a file's tests, for an event loop runs meanwhile, and others have loops of their own."""
     program = _program()
     from playwright.sync_api import sync_playwright
 

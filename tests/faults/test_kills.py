@@ -98,7 +98,7 @@ def test_a_planned_run_goes_on_with_its_second_plan(trial):
     assert whole["latest"] == REPLAN_AT + REST
     run = trial.run("replanned")
     trial.live(case, run.name, Kill(told="replanned"))
-    assert run.steps()[-1] < REPLAN_AT, "it was killed right after it had been planned anew"
+    assert all(step < REPLAN_AT for step in run.steps()), "it was killed right after it had been planned anew"
     trial.finish(case, run.name)
 
 

@@ -273,7 +273,7 @@ def test_a_checkpoint_that_contradicts_its_run_is_named(finished):
 def test_records_must_say_what_they_should(fresh):
     for name, content, reason in (
         ("config.toml", "model = 7\n", "wrong type"),
-        ("tokenizer.json", "{}", "is no tokenizer file"),
+        ("tokenizer.json", "[]", "is no tokenizer file"),
         ("corpus.json", '{"name": "x"}', "describes no text"),
         ("environment.json", "[]", "holds no JSON object"),
     ):

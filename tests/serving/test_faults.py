@@ -165,10 +165,11 @@ def leave(live: Live, *, stream: bool, seconds: float, tokens: int = 4_000, prom
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_slots_and_queue_are_free_when_readers_leave(served_runs: Path, stream: bool):
-    with serving([served_runs / "poem"], slots=2) as live:
+    long = {"max_new_tokens": 20_000, "max_queue_tokens": 1 << 20}  # written while the clients are there and longer
+    with serving([served_runs / "poem"], slots=2, **long) as live:
         live.complete(max_tokens=1)
         with ThreadPoolExecutor(10) as pool:  # two are written, eight wait
-            leaving = [pool.submit(leave, live, stream=stream, seconds=0.8) for _ in range(10)]
+            leaving = [pool.submit(leave, live, stream=stream, seconds=0.8, tokens=20_000) for _ in range(10)]
             assert soon(lambda: (gauge(live, "texts_running"), gauge(live, "texts_queued")) == (2, 8))
             for each in leaving:
                 each.result()
@@ -242,9 +243,10 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES, ids=repr)
-def test_only_registered_names_lead_to_a_run(served_runs: Path, live: Live, name: str):
-    if not (served_runs / "link").exists():
+def test_only_registered_names_lead_to_a_run(served_runs: Path, live: Live, name: str, request: pytest.FixtureRequest):
+    if name == "link":
         os.symlink(served_runs / "poem", served_runs / "link")
+        request.addfinalizer((served_runs / "link").unlink)
     for route, more in (
         ("/v1/completions", {"prompt": "a"}),
         ("/v1/tokenize", {"text": "a"}),

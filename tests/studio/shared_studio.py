@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from studio.live import Client, opened
+from studio.opened import Client, opened
 
 
 @pytest.fixture(scope="session")

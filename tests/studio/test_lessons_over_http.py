@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from clearhead.lessons.catalogue import lessons
-from studio.live import PATIENCE, Client, opened
+from studio.opened import PATIENCE, Client, opened
 
 
 def hear(client: Client, number: int, cursor: int, until: str) -> tuple[list[Any], int]:

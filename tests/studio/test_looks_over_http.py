@@ -9,7 +9,7 @@ import pytest
 
 import clearhead
 from clearhead.errors import ClearheadError
-from studio.live import Client, address
+from studio.opened import Client, address
 
 LOOKS: list[tuple[str, str, dict[str, Any], str, dict[str, Any]]] = [
     # view, run, as the page asks, method, as Python asks

@@ -6,7 +6,7 @@ from typing import Any
 
 import clearhead
 from clearhead.api import resume
-from studio.live import Client, address, opened
+from studio.opened import Client, address, opened
 
 
 def models(client: Client) -> set[str]:

@@ -13,7 +13,7 @@ import clearhead
 from clearhead.studio.packed import pack, unpack
 from clearhead.studio.studio import Studio
 from clearhead.studio.views_packed import SIDE, attention_packed
-from studio.live import Client
+from studio.opened import Client
 
 
 def test_what_is_packed_comes_out_bit_by_bit() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from clearhead.runs.directory import RunDirectory
 from clearhead.runs.lock import RunLock, holder_of
-from studio.live import Client, address, opened, started
+from studio.opened import Client, address, opened, started
 
 ENDLESS: dict[str, Any] = {
     "n_layer": 1,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from studio.live import Client, address, events, opened
+from studio.opened import Client, address, events, opened
 
 
 @pytest.fixture

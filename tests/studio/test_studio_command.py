@@ -13,7 +13,7 @@ import pytest
 from clearhead.cli.main import main
 from clearhead.studio import page
 from clearhead.studio.app import TIME
-from studio.live import Client, started
+from studio.opened import Client, started
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clearhead.studio import page, routes_lessons, routes_looks, routes_runs, routes_texts
-from studio.live import Client, opened
+from studio.opened import Client, opened
 
 OTHERS = [("GET", "/api/state"), ("GET", "/v1/models"), ("POST", "/v1/completions"), ("GET", "/nowhere")]
 NAMES = {"name": "app.js", "name:path": "app.js", "run": "poem", "text": "named-names", "view": "next", "lesson": "1"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from clearhead.cli.main import main
-from studio.live import Client, opened
+from studio.opened import Client, opened
 
 VERSE = "Łódź liegt still, és a szél énekel — 風.\r\n" * 20
 

@@ -22,6 +22,12 @@ from clearhead.training.progress import Progress
 from clearhead.training.trainer import Trainer
 
 
+def check_alone() -> None:
+    """ConfigError in a process that is one of several: who calls from a script would train once in each."""
+    if world().size > 1:
+        raise ConfigError("a script that torchrun begins is many; train with: torchrun -m clearhead train, or --nproc")
+
+
 def launch(processes: int, words: Sequence[str], restarts: int) -> int:
     """Run `clearhead WORDS` in as many processes by torchrun, on this machine; the exit code.
 

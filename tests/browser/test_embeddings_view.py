@@ -8,7 +8,7 @@ import numpy as np
 
 import clearhead
 from browser.shared_browser import Studio, Visitor, ready
-from browser.test_attention import saved
+from browser.test_attention_view import saved
 from clearhead.inspection.tables import tables_of
 from clearhead.runs.checkpoint import load_checkpoint
 
