@@ -165,7 +165,10 @@ def leave(live: Live, *, stream: bool, seconds: float, tokens: int = 4_000, prom
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_slots_and_queue_are_free_when_readers_leave(served_runs: Path, stream: bool):
-    long = {"max_new_tokens": 20_000, "max_queue_tokens": 1 << 20}  # written while the clients are there and longer
+    long: Any = {
+        "max_new_tokens": 20_000,
+        "max_queue_tokens": 1 << 20,
+    }  # written while the clients are there and longer
     with serving([served_runs / "poem"], slots=2, **long) as live:
         live.complete(max_tokens=1)
         with ThreadPoolExecutor(10) as pool:  # two are written, eight wait
