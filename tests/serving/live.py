@@ -65,6 +65,18 @@ class Answer:
         return error["code"]
 
 
+def exchange(port: int, method: str, path: str, data: bytes | None, headers: dict[str, str], timeout: float) -> Answer:
+    """One request on a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        connection.request(method, path, data, headers)
+        response = connection.getresponse()
+        names = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, names, response.read())
+    finally:
+        connection.close()
+
+
 @dataclass
 class Live:
     """A server that answers."""
@@ -86,16 +98,9 @@ class Live:
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, timeout: float = 30
     ) -> Answer:
         """A request on a connection of its own; a body that is not bytes is sent as JSON."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         kind = {"content-type": "application/json"} if body is not None else {}
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        try:
-            connection.request(method, path, data, {**kind, **(headers or {})})
-            response = connection.getresponse()
-            names = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, names, response.read())
-        finally:
-            connection.close()
+        return exchange(self.port, method, path, data, {**kind, **(headers or {})}, timeout)
 
     def complete(self, *, timeout: float = 60, **asked: Any) -> Answer:
         """A completion of `poem`, unless another is named."""

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from clearhead.studio.server import StudioServer
-from serving.live import Answer
+from serving.live import Answer, exchange
 
 PATIENCE = 60.0
 """Seconds that a test waits for what must come."""
@@ -44,16 +44,9 @@ class Client:
 
     def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Answer:
         """A request with these headers alone, beside what says that a body is JSON."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         kind = {"content-type": "application/json"} if method == "POST" else {}
         data = None if method == "GET" else body if isinstance(body, bytes) else json.dumps(body or {}).encode()
-        try:
-            connection.request(method, path, data, {**kind, **(headers or {})})
-            response = connection.getresponse()
-            names = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, names, response.read())
-        finally:
-            connection.close()
+        return exchange(self.port, method, path, data, {**kind, **(headers or {})}, PATIENCE)
 
     def get(self, path: str, /, **query: Any) -> Any:
         """The document that must be answered."""
