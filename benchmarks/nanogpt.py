@@ -7,9 +7,9 @@ import pickle
 import re
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import torch
@@ -37,11 +37,13 @@ OUR_NAMES = (
 )
 
 
-def build_model(checkout: Path, vocab_size: int) -> nn.Module:
+def build_model(
+    checkout: Path, vocab_size: int, shape: Mapping[str, Any] = MappingProxyType(SHAPE), bias: bool = False
+) -> nn.Module:
     """A fresh GPT of nanoGPT's."""
     module = load_module(checkout)
     with contextlib.redirect_stdout(io.StringIO()):
-        return module.GPT(module.GPTConfig(**SHAPE, vocab_size=vocab_size, bias=False))
+        return module.GPT(module.GPTConfig(**shape, vocab_size=vocab_size, bias=bias))
 
 
 def load_module(checkout: Path) -> ModuleType:
@@ -65,29 +67,32 @@ def give_weights(theirs: nn.Module, ours: nn.Module) -> None:
     ours.load_state_dict({name: tensors[name] for name in ours.state_dict()})
 
 
-def stepper(model: Any, trainer: Trainer) -> Callable[[], float]:
-    """A call that makes one step as train.py does, on the trainer's batches and schedule, and returns its loss."""
-    train = trainer.train
+def stepper(model: Any, trainer: Trainer, compiled: bool = False) -> Callable[[], Tensor]:
+    """A call that makes one step as train.py does, on the trainer's batches and schedule, and returns its loss ()."""
+    train, runtime = trainer.train, trainer.runtime
+    forward = torch.compile(model) if compiled else model
+    on_cpu = runtime.device.type == "cpu"  # where train.py leaves bfloat16 out
     with contextlib.redirect_stdout(io.StringIO()):
         optimizer = model.configure_optimizers(
-            train.weight_decay, train.learning_rate, (train.beta1, train.beta2), "cpu"
+            train.weight_decay, train.learning_rate, (train.beta1, train.beta2), runtime.device.type
         )
     done = 0
 
-    def step() -> float:
+    def step() -> Tensor:
         nonlocal done
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(done, train)
         x, y = trainer.data.get_batch(
             "train", done, batch_size=train.batch_size, block_size=train.block_size, seed=train.seed
         )
-        _, loss = model(x, y)
+        with contextlib.nullcontext() if on_cpu else runtime.autocast():
+            _, loss = forward(x.to(runtime.device), y.to(runtime.device))
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), train.grad_clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         done += 1
-        return loss.item()
+        return loss.detach()
 
     return step
 

@@ -60,7 +60,8 @@ def side_by_side(corpus: Path, checkout: Path, precision: str, blocks: int = 50,
         trainer = ready_trainer(corpus, Path(folder), blocks * steps + 1, precision, {})
         theirs = nanogpt.build_model(checkout, trainer.model.vocab_size)
         nanogpt.give_weights(theirs, trainer.model)
-        step = {"ours": lambda: trainer.step().figures()[0], "nanogpt": nanogpt.stepper(theirs, trainer)}
+        their_step = nanogpt.stepper(theirs, trainer)
+        step = {"ours": lambda: trainer.step().figures()[0], "nanogpt": lambda: their_step().item()}
         next(event for event in trainer.events() if isinstance(event, Stepped))  # all that precedes step 1, and it
         step["nanogpt"]()
         seconds: dict[str, list[list[float]]] = {side: [] for side in step}

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clearhead.models.kernels import Dropout, RMSNorm, attend, rotate, swiglu
+from clearhead.models.kernels import Dropout, RMSNorm, attend, padded_linear, rotate, swiglu
 
 
 def assert_same_values_and_gradients(fast: Tensor, slow: Tensor, inputs: list[Tensor], tolerance: float = 1e-9) -> None:
@@ -109,3 +109,18 @@ def test_dropout_that_256ths_cannot_say_is_torchs(p: float) -> None:
     torch.manual_seed(0)
     dropped = Dropout(p)(torch.ones(100_000))
     assert (dropped == 0).double().mean().item() == pytest.approx(p, abs=1e-3)
+
+
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("multiple", [1, 8, 64])
+def test_columns_behind_the_vocabulary_change_no_loss(biased: bool, multiple: int) -> None:
+    torch.manual_seed(0)
+    x, weight, bias = _random(2, 3, 8), _random(21, 8), _random(21)
+    inputs = [x, weight, bias] if biased else [x, weight]
+    targets = torch.randint(21, (6,))
+    logits = F.linear(x, weight, bias if biased else None)
+    wide = padded_linear(x, weight, bias if biased else None, multiple)
+    assert wide.shape == (2, 3, -(-21 // multiple) * multiple)
+    torch.testing.assert_close(wide[..., :21], logits, atol=1e-12, rtol=0)
+    losses = (F.cross_entropy(each.flatten(0, 1), targets) for each in (wide, logits))
+    assert_same_values_and_gradients(*losses, inputs)

@@ -139,3 +139,26 @@ def dropped(x: Tensor, p: float) -> Tensor:
     draws = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(1 << 63), None)
     kept = draws.view(torch.uint8)[: x.numel()].view(x.shape) >= threshold
     return x * kept.to(x.dtype).mul_(256 / (256 - threshold))
+
+
+ALIGNED = 64
+"""Columns of a bfloat16 matrix whose rows then begin where a GPU's copy engine wants them. With GPT-2's 50,257 tokens
+whole steps took a third longer than with 50,304 (H100, eager; 8 % compiled)."""
+
+
+def padded_linear(x: Tensor, weight: Tensor, bias: Tensor | None, multiple: int) -> Tensor:
+    """x weight^T + bias, then columns of -inf up to a multiple: (..., C) -> (..., V'). A softmax does not see them."""
+    spare = -len(weight) % multiple
+    bias = weight.new_zeros(len(weight)) if bias is None else bias
+    hidden = weight.new_full((spare,), -torch.inf)
+    return F.linear(x, F.pad(weight, (0, 0, 0, spare)), torch.cat([bias, hidden]))
+
+
+class Unembedding(nn.Linear):
+    """From the residual stream to a logit for each token of the vocabulary."""
+
+    def wide(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., V), on a GPU with columns of -inf behind for a vocabulary that it reads badly."""
+        if x.device.type != "cuda" or self.out_features % ALIGNED == 0:
+            return self(x)
+        return padded_linear(x, self.weight, self.bias, ALIGNED)
