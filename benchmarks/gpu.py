@@ -1,6 +1,6 @@
 """GPT-2's smallest shape (124 M parameters) on a GPU: tokens per second, and the share of the card's matrix rate.
 
-python benchmarks/gpu.py [--nanogpt PATH] [--corpus FILE] [--batch_size 32] [--json]
+python benchmarks/gpu.py [--nanogpt PATH] [--size 124M] [--optimizer adamw] [--corpus FILE] [--json]
 
 The rate is measured in the same process: 8192 x 8192 x 8192 products in bfloat16. A step's operations are counted as
 usual: 6 per token and parameter without the position table, 12 L C T per token for attention (Chowdhery et al. 2022,
@@ -27,8 +27,12 @@ from clearhead.runtime import Runtime
 from clearhead.training.job import new_job
 from clearhead.training.trainer import Trainer
 
-SHAPE = {"n_layer": 12, "n_head": 12, "n_embd": 768, "block_size": 1_024, "dropout": 0.0}
-VOCAB_SIZE = 50_257
+BPE = {"tokenizer": "bpe", "vocab_size": 50_257}
+SIZES: dict[str, dict[str, Any]] = {
+    "10M": {"n_layer": 6, "n_head": 6, "n_embd": 384, "block_size": 256, "batch_size": 256, "tokenizer": "char"},
+    "124M": {"n_layer": 12, "n_head": 12, "n_embd": 768, "block_size": 1_024, "batch_size": 32} | BPE,
+    "1.5B": {"n_layer": 48, "n_head": 25, "n_embd": 1_600, "block_size": 1_024, "batch_size": 8} | BPE,
+}
 WORDS, LENGTH = 120_000, 3_000_000
 """Of the generated text: different words, and how many stand in it."""
 BLOCKS, STEPS = 5, 20
@@ -49,8 +53,8 @@ def bfloat16_rate(runtime: Runtime, size: int = 8_192, count: int = 20) -> float
     """Floating-point operations per second of large products, on random numbers."""
     a, b = torch.randn(2, size, size, device=runtime.device, dtype=torch.bfloat16)
     for _ in range(3):
-        a @ b
-    return 2 * size**3 * count / seconds_of(lambda: a @ b, count, runtime)
+        torch.matmul(a, b)
+    return 2 * size**3 * count / seconds_of(lambda: torch.matmul(a, b), count, runtime)
 
 
 def seconds_of(action: Callable[[], object], count: int, runtime: Runtime) -> float:
@@ -64,10 +68,10 @@ def seconds_of(action: Callable[[], object], count: int, runtime: Runtime) -> fl
 
 
 @contextmanager
-def ready_trainer(corpus: Path, batch_size: int, optimizer: str) -> Iterator[Trainer]:
-    """Our trainer of the shape, compiled."""
+def ready_trainer(corpus: Path, size: str, optimizer: str) -> Iterator[Trainer]:
+    """Our trainer of a size, compiled."""
     never = {"max_iters": 100_000, "eval_interval": 100_000, "save_interval": 100_000, "eval_iters": 1, "dev_iters": 0}
-    flags = SHAPE | never | {"batch_size": batch_size, "tokenizer": "bpe", "vocab_size": VOCAB_SIZE}
+    flags = SIZES[size] | never | {"dropout": 0.0}
     flags |= {"optimizer": optimizer, "learning_rate": 6e-4, "min_lr": 6e-5, "weight_decay": 0.1, "compile": "on"}
     with tempfile.TemporaryDirectory() as folder:
         config = RunConfig.from_preset("gpt2").with_settings(flags)
@@ -85,13 +89,15 @@ def operations_per_token(trainer: Trainer) -> float:
     return 6 * counted + 12 * config.n_layer * config.n_embd * trainer.train.block_size
 
 
-def measure(corpus: Path, checkout: Path | None, batch_size: int, optimizer: str) -> dict[str, Any]:
+def measure(corpus: Path, checkout: Path | None, size: str, optimizer: str) -> dict[str, Any]:
     """Ours, and nanoGPT's model and loop beside it on the same batches where there is a checkout."""
-    with ready_trainer(corpus, batch_size, optimizer) as trainer:
-        runtime, tokens = trainer.runtime, batch_size * trainer.train.block_size
+    with ready_trainer(corpus, size, optimizer) as trainer:
+        runtime, tokens = trainer.runtime, trainer.train.batch_size * trainer.train.block_size
         sides: dict[str, Callable[[], object]] = {"ours": trainer.step}
         if checkout is not None:
-            theirs = nanogpt.build_model(checkout, trainer.model.vocab_size, SHAPE, bias=True).to(runtime.device)
+            shape = {name: SIZES[size][name] for name in ("n_layer", "n_head", "n_embd", "block_size")}
+            theirs = nanogpt.build_model(checkout, trainer.model.vocab_size, shape | {"dropout": 0.0}, bias=True)
+            theirs.to(runtime.device)
             sides["nanogpt"] = nanogpt.stepper(theirs, trainer, compiled=True)
         for step in sides.values():
             seconds_of(step, STEPS // 2, runtime)
@@ -102,7 +108,8 @@ def measure(corpus: Path, checkout: Path | None, batch_size: int, optimizer: str
                 taken[side].append(seconds_of(sides[side], STEPS, runtime) / STEPS)
             rates.append(bfloat16_rate(runtime))
         rate, per_token = statistics.median(rates), operations_per_token(trainer)
-        figures: dict[str, Any] = {"vocab_size": trainer.model.vocab_size, "batch_size": batch_size}
+        figures: dict[str, Any] = {"size": size, "parameters": trainer.model.num_parameters()}
+        figures |= {"vocab_size": trainer.model.vocab_size, "batch_size": trainer.train.batch_size}
         figures |= {"optimizer": optimizer, "matrix_teraflops": round(rate / 1e12, 1)}
         for side, blocks in taken.items():
             seconds = statistics.median(blocks)
@@ -122,14 +129,14 @@ def main() -> int:
     parser = arguments("Training GPT-2's smallest shape on a GPU.")
     parser.add_argument("--nanogpt", type=Path, help="a checkout of nanoGPT")
     parser.add_argument("--corpus", type=Path, help="a text whose BPE reaches GPT-2's vocabulary")
-    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--size", choices=SIZES, default="124M")
     parser.add_argument("--optimizer", default="adamw")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         corpus = chosen.corpus or Path(folder) / "generated.txt"
         if chosen.corpus is None:
             corpus.write_text(generated_text(), encoding="utf-8")
-        figures = measure(corpus, chosen.nanogpt, chosen.batch_size, chosen.optimizer)
+        figures = measure(corpus, chosen.nanogpt, chosen.size, chosen.optimizer)
     show({**figures, **facts()}, chosen.json)
     return 0
 

@@ -95,7 +95,7 @@ def test_where_memory_ends_the_batch_comes_in_smaller_parts(poem: Path, tmp_path
     assert trainer is not None
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(4e9 / total)
+    torch.cuda.set_per_process_memory_fraction(1.5e9 / total)
     try:
         told = [event.message for event in trainer.events() if isinstance(event, Notice)]
     finally:
