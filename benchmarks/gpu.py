@@ -89,6 +89,15 @@ def operations_per_token(trainer: Trainer) -> float:
     return 6 * counted + 12 * config.n_layer * config.n_embd * trainer.train.block_size
 
 
+def measure_sizes(checkout: Path | None) -> dict[str, Any]:
+    """Every size by itself, the second beside nanoGPT and with Muon too."""
+    asked = [("10M", "adamw", None), ("124M", "adamw", checkout), ("124M", "muon", None), ("1.5B", "adamw", None)]
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = Path(folder) / "generated.txt"
+        corpus.write_text(generated_text(), encoding="utf-8")
+        return {f"{size}, {optimizer}": measure(corpus, beside, size, optimizer) for size, optimizer, beside in asked}
+
+
 def measure(corpus: Path, checkout: Path | None, size: str, optimizer: str) -> dict[str, Any]:
     """Ours, and nanoGPT's model and loop beside it on the same batches where there is a checkout."""
     with ready_trainer(corpus, size, optimizer) as trainer:

@@ -112,6 +112,19 @@ SECTIONS = {
         "Mean milliseconds of a step of the default model: with OpenMP's own spinning, and as Clearhead runs it; "
         "alone, and beside two processes that do nothing but count.",
     ),
+    "gpu": (
+        "On a GPU",
+        "python benchmarks/gpu.py --nanogpt PATH",
+        "Training of three sizes by `Trainer.step`, compiled, in bfloat16, and of GPT-2's smallest beside nanoGPT's model "
+        "and loop on the same batches in turns. The share is of 8192 x 8192 x 8192 products measured between the turns; a "
+        "step counts 6 operations for each token and parameter, and those of attention as if no mask hid half of them.",
+    ),
+    "vocabularies": (
+        "Characters beside BPE",
+        "python benchmarks/vocabularies.py",
+        "The same shape and planner's schedule for the same processor time on one thread: bits per character of all "
+        "validation text, means over seeds with the lowest and the highest in brackets.",
+    ),
     "inspecting": (
         "Looking inside",
         "python benchmarks/inspecting.py --corpus FILE",
@@ -159,6 +172,7 @@ NEEDS = {
     "nanogpt": "nanogpt",
     "time_to_loss": "nanogpt",
     "decoding": "llama2c",
+    "gpu": "gpu",
     "soak": "soak",
     "serving_soak": "soak",
 }

@@ -16,6 +16,7 @@ import budgets
 import count_models
 import footprint
 import generate
+import gpu
 import hovering
 import inspecting
 import page
@@ -29,6 +30,7 @@ import step_throughput
 import studio_cost
 import time_to_loss
 import token_rates
+import vocabularies
 from machine import clearhead, facts
 
 import clearhead as package
@@ -144,6 +146,13 @@ class Bench:
     def hovering(self) -> dict[str, Any]:
         return hovering.measure(self.corpus.argument)
 
+    def gpu(self) -> dict[str, Any]:
+        return gpu.measure_sizes(self.chosen.nanogpt)
+
+    def vocabularies(self) -> dict[str, Any]:
+        asked = (vocabularies.CORPORA, list(vocabularies.TOKENIZERS), vocabularies.SECONDS, vocabularies.SEEDS)
+        return {"means": vocabularies.summary(list(vocabularies.measure(*asked)))}
+
     def inspecting(self) -> dict[str, Any]:
         return inspecting.measure(self.corpus.argument, self.corpus.text)
 
@@ -171,6 +180,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--corpus", type=Path, help="a text file (default: shakespeare if at hand, else python-docs)")
     parser.add_argument("--only", nargs="+", choices=list(page.SECTIONS), help="measure these sections only")
     parser.add_argument("--nanogpt", type=Path, help="a checkout of nanoGPT, to measure beside it")
+    parser.add_argument("--gpu", action="store_true", help="measure on the GPU too")
     parser.add_argument("--llama2c", type=Path, help="a checkout of llama2.c with its run compiled")
     parser.add_argument("--lmplz", type=Path, help="KenLM's lmplz, to count beside it")
     parser.add_argument("--times", nargs="+", default=budgets.TIMES, help="time budgets to train for")
