@@ -114,10 +114,11 @@ SECTIONS = {
     ),
     "gpu": (
         "On a GPU",
-        "python benchmarks/gpu.py --nanogpt PATH",
-        "Training of three sizes by `Trainer.step`, compiled, in bfloat16, and of GPT-2's smallest beside nanoGPT's model "
-        "and loop on the same batches in turns. The share is of 8192 x 8192 x 8192 products measured between the turns; a "
-        "step counts 6 operations for each token and parameter, and those of attention as if no mask hid half of them.",
+        "python benchmarks/gpu_steps.py --nanogpt PATH",
+        "Training of three sizes by `Trainer.step`, compiled, in bfloat16, and of GPT-2's smallest beside nanoGPT's "
+        "model and loop on the same batches in turns. The share is of 8192 x 8192 x 8192 products measured between the "
+        "turns; a step counts 6 operations for each token and parameter, and those of attention as if no mask hid half "
+        "of them. The text is generated.",
     ),
     "vocabularies": (
         "Characters beside BPE",

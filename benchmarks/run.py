@@ -16,7 +16,7 @@ import budgets
 import count_models
 import footprint
 import generate
-import gpu
+import gpu_steps
 import hovering
 import inspecting
 import page
@@ -147,7 +147,7 @@ class Bench:
         return hovering.measure(self.corpus.argument)
 
     def gpu(self) -> dict[str, Any]:
-        return gpu.measure_sizes(self.chosen.nanogpt)
+        return gpu_steps.measure_sizes(self.chosen.nanogpt)
 
     def vocabularies(self) -> dict[str, Any]:
         asked = (vocabularies.CORPORA, list(vocabularies.TOKENIZERS), vocabularies.SECONDS, vocabularies.SEEDS)

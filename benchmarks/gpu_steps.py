@@ -1,6 +1,6 @@
 """GPT-2's smallest shape (124 M parameters) on a GPU: tokens per second, and the share of the card's matrix rate.
 
-python benchmarks/gpu.py [--nanogpt PATH] [--size 124M] [--optimizer adamw] [--corpus FILE] [--json]
+python benchmarks/gpu_steps.py [--nanogpt PATH] [--size 124M] [--optimizer adamw] [--corpus FILE] [--json]
 
 The rate is measured in the same process: 8192 x 8192 x 8192 products in bfloat16. A step's operations are counted as
 usual: 6 per token and parameter without the position table, 12 L C T per token for attention (Chowdhery et al. 2022,
