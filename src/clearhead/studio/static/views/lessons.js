@@ -59,7 +59,7 @@ export async function show(root, address, shell) {
   const lines = (/** @type {any} */ part) => h("div", { class: "bars" }, h("h3", null, part.title), part.values.map((/** @type {[string, number]} */ [name, value]) => h("div", { class: "corr wide" }, h("span", null, name), h("span", { class: "bar", style: { "--share": `${value / Math.max(...part.values.map((/** @type {any} */ v) => v[1]), 1e-300)}` } }), h("span", { class: "mono" }, value.toPrecision(4)))));
 
   function question(/** @type {any} */ part) {
-    const said = h("div"), typed = h("input", { class: "mono", inputmode: "decimal", "aria-label": "Your prediction", autocomplete: "off" });
+    const said = h("div"), typed = h("input", { class: "mono", inputmode: "decimal", "aria-label": "Your prediction", autocomplete: "off", required: true, pattern: String.raw`(?=.*\d)[+\-]?[\d,_]*\.?\d*(e[+\-]?\d+)?%?`, title: "a number" });
     const answer = async (/** @type {string} */ words) => {
       try { await post("answer", { answer: words }); fill(said); made.classList.add("answered"); made.querySelectorAll("button, input").forEach((/** @type {any} */ b) => { b.disabled = true; }); } catch (error) { fill(said, problem(error)); }
     };
