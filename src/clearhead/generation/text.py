@@ -140,8 +140,11 @@ class Writer:
             return ""
         if token == self.tokenizer.eot_id:
             return self.finish()
-        piece = self.tokenizer.decode_bytes([token]) if self.pieces is None else self.pieces[token]
-        return self._release(self._decoder.decode(piece))
+        return self.push_bytes(self.tokenizer.decode_bytes([token]) if self.pieces is None else self.pieces[token])
+
+    def push_bytes(self, more: bytes) -> str:
+        """The same of the bytes of tokens, none of which is end-of-text."""
+        return "" if self.done else self._release(self._decoder.decode(more))
 
     def finish(self) -> str:
         """What is still held back, at the end of the tokens."""

@@ -16,7 +16,7 @@ from clearhead.config import GPTConfig
 from clearhead.errors import ConfigError
 from clearhead.models.attention import KVCache, LayerMemory, MultiHeadAttention
 from clearhead.models.base import Cache, HistoryCache, LanguageModel, Output, cross_entropy
-from clearhead.models.kernels import Dropout, RMSNorm, Unembedding, swiglu
+from clearhead.models.kernels import Dropout, RMSNorm, swiglu, wide_logits
 
 
 def build_norm(config: GPTConfig) -> nn.Module:
@@ -114,7 +114,7 @@ class GPTLanguageModel(LanguageModel):
         self.dropout = Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.ln_f = build_norm(config)
-        self.lm_head = Unembedding(config.n_embd, config.vocab_size, bias=config.head_bias)
+        self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=config.head_bias)
         if config.tie_weights:
             self.lm_head.weight = self.token_embedding_table.weight
             self.register_state_dict_post_hook(_leave_out_head)
@@ -138,7 +138,7 @@ class GPTLanguageModel(LanguageModel):
             for i, block in enumerate(self.blocks):
                 x = block(x, cache.layer(i, span))
             cache.lengths += T
-        wide = self.lm_head.wide(self.ln_f(x))  # (B, T, V), and on a GPU columns of -inf behind
+        wide = wide_logits(self.lm_head, self.ln_f(x))  # (B, T, V), and on a GPU columns of -inf behind
         return Output(wide[..., : self.vocab_size], None if targets is None else cross_entropy(wide, targets))
 
     def _anew(self, idx: Tensor, targets: Tensor | None, cache: HistoryCache) -> Output:

@@ -154,11 +154,8 @@ def padded_linear(x: Tensor, weight: Tensor, bias: Tensor | None, multiple: int)
     return F.linear(x, F.pad(weight, (0, 0, 0, spare)), torch.cat([bias, hidden]))
 
 
-class Unembedding(nn.Linear):
-    """From the residual stream to a logit for each token of the vocabulary."""
-
-    def wide(self, x: Tensor) -> Tensor:
-        """(..., C) -> (..., V), on a GPU with columns of -inf behind for a vocabulary that it reads badly."""
-        if x.device.type != "cuda" or self.out_features % ALIGNED == 0:
-            return self(x)
-        return padded_linear(x, self.weight, self.bias, ALIGNED)
+def wide_logits(head: nn.Module, x: Tensor) -> Tensor:
+    """head(x), (..., C) -> (..., V); on a GPU columns of -inf behind a vocabulary that it would read badly."""
+    if x.device.type != "cuda" or not isinstance(head, nn.Linear) or head.out_features % ALIGNED == 0:
+        return head(x)
+    return padded_linear(x, head.weight, head.bias, ALIGNED)

@@ -40,8 +40,7 @@ class Engine:
         self._left: list[Request] = []  # cancelled, not yet let go of
         self._stopping = False
         self._urgent: set[Request] = set()
-        self._news: set[Request] = set()
-        self._told = 0.0
+        self._next_part = 0.0  # when the streams are told again
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         metrics.gauges["texts_running"] = ("Texts that are being written or scored.", lambda: self.running)
         metrics.gauges["texts_queued"] = ("Texts that wait for a slot.", lambda: len(self.queue))
@@ -170,15 +169,13 @@ class Engine:
             self._advanced(ticket)
 
     def _advanced(self, ticket: Ticket) -> None:
-        """A text has grown: count, and note whom to wake when."""
+        """A text has begun, ended or was scored: count, and note whom to wake at once."""
         request, text = ticket.request, ticket.text
         if not request.begun and (text.written or text.ended):
             request.begun = True
             self.metrics.first_token.observe(time.monotonic() - request.arrived)
             if request.streaming:
                 self._urgent.add(request)
-        elif request.streaming:
-            self._news.add(request)
         if text.ended:
             self.metrics.written_tokens += text.written
             request.open -= 1
@@ -203,17 +200,18 @@ class Engine:
             self.metrics.written_tokens += sum(text.written for text in request.texts if not text.ended)
             request.failure = failure
         self.metrics.requests[outcome] += 1
-        self._news.discard(request)
         self._urgent.add(request)
 
     def _tell(self) -> None:
         """Wake the readers: at once those whose first token or end has come, the others when it is time."""
         now = time.monotonic()
-        if now - self._told >= max(SHORTEST_PAUSE, len(self._news) / PARTS_A_SECOND):
-            self._told = now
-            self._urgent |= self._news
-            self._news.clear()
+        if now >= self._next_part:
+            streams = [request for request in self._open() if request.streaming and request.admitted]
+            self._urgent.update(streams)
+            self._next_part = now + max(SHORTEST_PAUSE, len(streams) / PARTS_A_SECOND)
         if self._urgent:
+            for request in self._urgent:
+                request.settle()
             self._post(wake_all, list(self._urgent))
             self._urgent.clear()
 

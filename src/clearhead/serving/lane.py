@@ -80,7 +80,8 @@ class Lane:
             self.scoring = None
 
     def step(self) -> Iterator[tuple[Ticket, int]]:
-        """Draw the next token of every row, and score one window: the tickets that advanced, with tokens scored."""
+        """Draw the next token of every row, and score one window: tickets of texts that begin, end or are scored, with
+        how many tokens were scored."""
         if self.scoring is not None:
             yield from self._score(self.scoring)
         while self.scored and (self.batch.free or not self.scored[0].text.sampling.max_new_tokens):
@@ -91,10 +92,10 @@ class Lane:
             yield ticket, 0
         for slot, token, logprob, top in self.batch.step():
             ticket = self.rows[slot]
-            ticket.text.take(token, logprob, top)
-            if ticket.text.ended:
-                self._release(slot)
-            yield ticket, 0
+            if ticket.text.take(token, logprob, top):
+                if ticket.text.ended:
+                    self._release(slot)
+                yield ticket, 0
 
     def _score(self, scoring: Scoring) -> Iterator[tuple[Ticket, int]]:
         tokens = scoring.advance()

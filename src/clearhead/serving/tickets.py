@@ -45,6 +45,11 @@ class Request:
         """Whether nothing more will come."""
         return self.failure is not None or self.open == 0
 
+    def settle(self) -> None:
+        """Let all that was drawn become text that can be read."""
+        for text in self.texts:
+            text.settle()
+
 
 @dataclass(frozen=True, eq=False)
 class Ticket:

@@ -83,6 +83,8 @@ class Text:
         self._writer = Writer(self.vocabulary.tokenizer, self.sampling.stop, self.vocabulary.bytes)
         self._new: deque[Part] = deque()
         self._held: list[Scored] = []  # tokens whose text is not certain yet
+        self._plain = not self.sampling.stop and self.sampling.logprobs is None
+        self._drawn: list[int] = []  # tokens that nobody has asked for yet
         told = self.vocabulary.tokenizer.decode(self.ids[self.hidden :]) if self.echo else ""
         self._certain = len(told)  # characters that are told of, or will be
         self._decoded, self._decode = 0 if self.scoring else self._certain, _decoder()
@@ -107,18 +109,36 @@ class Text:
         if self.sampling.max_new_tokens == 0:
             self._finish()
 
-    def take(self, token: int, logprob: float | None, top: Top) -> None:
-        """One more token was drawn."""
+    def take(self, token: int, logprob: float | None, top: Top) -> bool:
+        """One more token was drawn; whether it is the first or the last.
+
+        Where neither stop texts nor log-probabilities are asked for, it becomes text when it is wanted, together with
+        others: of 64 texts, a third of what serving cost went into doing that token by token.
+        """
         self.written += 1
+        last = self.written >= self.sampling.max_new_tokens
+        if self._plain and not last and token != self.vocabulary.tokenizer.eot_id:
+            self._drawn.append(token)
+            return self.written == 1
+        self.settle()
         if logprob is not None and token != self.vocabulary.tokenizer.eot_id:
             self._hold(token, logprob, top)
         text = self._writer.push(token)
         if self._writer.done:
             self._pass_on(text, "stop")
-        elif self.written >= self.sampling.max_new_tokens:
+        elif last:
             self._finish(text)
         else:
             self._pass_on(text)
+        return self.ended or self.written == 1
+
+    def settle(self) -> None:
+        """Let tokens become text that can be read."""
+        if self._drawn:
+            pieces = self.vocabulary.bytes
+            more = b"".join([pieces[token] for token in self._drawn])
+            self._drawn.clear()
+            self._pass_on(self._writer.push_bytes(more))
 
     def read(self) -> Part:
         """All that is new since the last call."""
