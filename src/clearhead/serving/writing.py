@@ -112,8 +112,8 @@ class Text:
     def take(self, token: int, logprob: float | None, top: Top) -> bool:
         """One more token was drawn; whether it is the first or the last.
 
-        Where neither stop texts nor log-probabilities are asked for, it becomes text when it is wanted, together with
-        others: of 64 texts, a third of what serving cost went into doing that token by token.
+        Where neither stop texts nor log-probabilities are asked for, it becomes text when that is read, together with
+        others: token by token, that was most of what the writing thread did beside drawing.
         """
         self.written += 1
         last = self.written >= self.sampling.max_new_tokens
