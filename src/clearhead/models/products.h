@@ -6,6 +6,9 @@
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
 
 enum { FLOAT32, INT8, BFLOAT16 };
 
@@ -39,6 +42,13 @@ static inline float to_float(uint16_t half) {
     float value;
     memcpy(&value, &bits, sizeof value);
     return value;
+}
+
+/* The nearest bfloat16, of two as near the even one. */
+static inline uint16_t to_half(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 
 /* e^x within a share of 5e-7, for x from -87 to 88 and beyond as there: 2^k e^r with |r| <= log(2) / 2, whose series ends after r^6. */
@@ -111,6 +121,24 @@ static inline void fetch(const float *from, int64_t size) {
     for (int64_t i = 0; i < size; i += LINE) __builtin_prefetch(from + i);
 }
 
+/* Sums of STRIP outputs for `count` times LANES rows that begin at x, `wide` apart: 1, or 2, which share what is read of
+   the weights. */
+static inline __attribute__((always_inline)) void add_rows(const float **w, const float *x, int64_t inputs, int64_t wide,
+                                                           float (*found)[2 * LANES], int count, int ahead) {
+    Lanes sums[STRIP][2] = {0};
+    for (int64_t i = 0; i < inputs; i++) {
+        Lanes y[2];
+        for (int c = 0; c < count; c++) y[c] = *(const Lanes *)(x + i * wide + c * LANES);
+        if (ahead && i % LINE == 0)
+            for (int j = 0; j < STRIP; j++) fetch(w[j] + STRIP * inputs + i, LINE);
+#pragma GCC unroll 8
+        for (int j = 0; j < STRIP; j++)
+            for (int c = 0; c < count; c++) sums[j][c] += w[j][i] * y[c];
+    }
+    for (int j = 0; j < STRIP; j++)
+        for (int c = 0; c < count; c++) *(Lanes *)(found[j] + c * LANES) = sums[j][c];
+}
+
 /* Many rows, side by side in x (inputs, n rounded up to LANES). room for STRIP rows of weights. */
 static void product_many(const Linear *m, const float *x, float *out, int64_t n, int64_t first, int64_t last,
                          float *room) {
@@ -118,19 +146,11 @@ static void product_many(const Linear *m, const float *x, float *out, int64_t n,
     const float *w[STRIP];
     for (int64_t o = first; o < last; o += STRIP) {
         widen(m, o, w, room);
-        for (int64_t row = 0; row < n; row += LANES) {
-            Lanes sums[STRIP] = {0};
-            float found[STRIP][LANES];
-            for (int64_t i = 0; i < m->inputs; i++) {
-                const Lanes y = *(const Lanes *)(x + i * wide + row);
-                if (row == 0 && i % LINE == 0)
-                    for (int j = 0; j < STRIP; j++) fetch(w[j] + STRIP * m->inputs + i, LINE);
-#pragma GCC unroll 8
-                for (int j = 0; j < STRIP; j++) sums[j] += w[j][i] * y;
-            }
-#pragma GCC unroll 8
-            for (int j = 0; j < STRIP; j++) *(Lanes *)found[j] = sums[j];
-            for (int64_t r = 0; r < LANES && row + r < n; r++)
+        for (int64_t row = 0; row < n; row += 2 * LANES) {
+            float found[STRIP][2 * LANES];
+            if (row + LANES < n) add_rows(w, x + row, m->inputs, wide, found, 2, row == 0);
+            else add_rows(w, x + row, m->inputs, wide, found, 1, row == 0);
+            for (int64_t r = 0; r < 2 * LANES && row + r < n; r++)
                 for (int64_t j = 0; j < STRIP && o + j < last; j++) {
                     const float sum = m->scale ? found[j][r] * m->scale[o + j] : found[j][r];
                     out[(row + r) * m->outputs + o + j] = m->bias ? sum + m->bias[o + j] : sum;
@@ -139,24 +159,89 @@ static void product_many(const Linear *m, const float *x, float *out, int64_t n,
     }
 }
 
-/* Floats of room that `linear` needs. */
-static int64_t room_of(const Linear *m, int64_t n, int64_t threads) {
-    return n > FEW ? m->inputs * (rounded_up(n, LANES) + STRIP * threads) : 0;
+#if defined(__AVX512BF16__)
+enum { PAIRS = 1 };
+
+/* Sums of STRIP outputs for `count` times LANES rows whose pairs begin at x, `wide` apart: 1 or 2, known when compiled. */
+static inline __attribute__((always_inline)) void add_pairs(const uint32_t **w, const uint32_t *x, int64_t pairs,
+                                                            int64_t wide, float (*found)[2 * LANES], int count,
+                                                            int ahead) {
+    __m512 sums[STRIP][2];
+    for (int j = 0; j < STRIP; j++) sums[j][0] = sums[j][1] = _mm512_setzero_ps();
+    for (int64_t i = 0; i < pairs; i++) {
+        __m512bh y[2];
+        for (int c = 0; c < count; c++) y[c] = (__m512bh)_mm512_loadu_si512(x + i * wide + c * LANES);
+        if (ahead && i % LINE == 0)
+            for (int j = 0; j < STRIP; j++) fetch((const float *)w[j] + STRIP * pairs + i, LINE);
+#pragma GCC unroll 8
+        for (int j = 0; j < STRIP; j++) {
+            const __m512bh both = (__m512bh)_mm512_set1_epi32(w[j][i]);
+            for (int c = 0; c < count; c++) sums[j][c] = _mm512_dpbf16_ps(sums[j][c], y[c], both);
+        }
+    }
+    for (int j = 0; j < STRIP; j++)
+        for (int c = 0; c < count; c++) _mm512_storeu_ps(found[j] + c * LANES, sums[j][c]);
 }
 
-/* x (n, inputs) -> out (n, outputs); every thread takes a stretch of the outputs, a multiple of STRIP long. */
-static void linear(const Linear *m, const float *x, float *out, int64_t n, int64_t threads, float *room) {
+/* Many rows by bfloat16: x holds two inputs of a row side by side, (inputs / 2, n rounded up to LANES, 2), which one
+   instruction multiplies with a pair of weights and adds up. */
+static void product_pairs(const Linear *m, const uint32_t *x, float *out, int64_t n, int64_t first, int64_t last) {
+    const int64_t wide = rounded_up(n, LANES), pairs = m->inputs / 2;
+    for (int64_t o = first; o < last; o += STRIP) {
+        const uint32_t *w[STRIP];
+        for (int64_t j = 0; j < STRIP; j++)
+            w[j] = (const uint32_t *)m->weight + (o + j < last ? o + j : last - 1) * pairs;
+        for (int64_t row = 0; row < n; row += 2 * LANES) {
+            float found[STRIP][2 * LANES];
+            if (row + LANES < n) add_pairs(w, x + row, pairs, wide, found, 2, row == 0);
+            else add_pairs(w, x + row, pairs, wide, found, 1, row == 0);
+            for (int64_t r = 0; r < 2 * LANES && row + r < n; r++)
+                for (int64_t j = 0; j < STRIP && o + j < last; j++)
+                    out[(row + r) * m->outputs + o + j] = m->bias ? found[j][r] + m->bias[o + j] : found[j][r];
+        }
+    }
+}
+#else
+enum { PAIRS = 0 };
+static void product_pairs(const Linear *m, const uint32_t *x, float *out, int64_t n, int64_t first, int64_t last) {}
+#endif
+
+/* Lay n rows x (n, inputs) side by side in room: (inputs, n rounded up to LANES), or as pairs of bfloat16. */
+static void side_by_side(const Linear *m, const float *x, int64_t n, float *room, int pairs) {
     const int64_t wide = rounded_up(n, LANES);
-    float *rooms = room + m->inputs * wide;
-    if (n > FEW)
-        for (int64_t i = 0; i < m->inputs; i++)
-            for (int64_t row = 0; row < n; row++) room[i * wide + row] = x[row * m->inputs + i];
+    for (int64_t row = 0; row < n; row++) {
+        const float *y = x + row * m->inputs;
+        if (pairs)
+            for (int64_t i = 0; i < m->inputs / 2; i++)
+                ((uint32_t *)room)[i * wide + row] = to_half(y[2 * i]) | (uint32_t)to_half(y[2 * i + 1]) << 16;
+        else
+            for (int64_t i = 0; i < m->inputs; i++)
+                room[i * wide + row] = m->kind == BFLOAT16 ? to_float(to_half(y[i])) : y[i];
+    }
+}
+
+/* Floats of room that `linear` needs. */
+static int64_t room_of(const Linear *m, int64_t n, int64_t threads) {
+    return m->inputs * (n > FEW ? rounded_up(n, LANES) + STRIP * threads : n);
+}
+
+/* x (n, inputs) -> out (n, outputs); every thread takes a stretch of the outputs, a multiple of STRIP long. What
+   bfloat16 multiplies is bfloat16 too. */
+static void linear(const Linear *m, const float *x, float *out, int64_t n, int64_t threads, float *room) {
+    float *rooms = room + m->inputs * rounded_up(n, LANES);
+    const int pairs = PAIRS && m->kind == BFLOAT16 && m->inputs % 2 == 0;
+    if (n > FEW) side_by_side(m, x, n, room, pairs);
+    else if (m->kind == BFLOAT16) {
+        for (int64_t i = 0; i < n * m->inputs; i++) room[i] = to_float(to_half(x[i]));
+        x = room;
+    }
     if ((n < 8 ? 1 : n / 4) * m->inputs * m->outputs < SMALL) threads = 1; /* one row waits for memory, many do not */
     const int64_t share = rounded_up(rounded_up(m->outputs, threads) / threads, STRIP);
 #pragma omp parallel for num_threads(threads) if (threads > 1)
     for (int64_t part = 0; part < threads; part++) {
         int64_t first = part * share, last = first + share < m->outputs ? first + share : m->outputs;
-        if (n > FEW) product_many(m, room, out, n, first, last, rooms + part * STRIP * m->inputs);
+        if (n > FEW && pairs) product_pairs(m, (const uint32_t *)room, out, n, first, last);
+        else if (n > FEW) product_many(m, room, out, n, first, last, rooms + part * STRIP * m->inputs);
         else if (m->kind == FLOAT32) sweep(m, x, out, n, first, last);
         else if (m->kind == INT8) product_int8(m, x, out, n, first, last);
         else product_bfloat16(m, x, out, n, first, last);
