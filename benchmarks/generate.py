@@ -30,7 +30,7 @@ import torch
 from machine import arguments, command, facts, show
 from nanogpt import load_module
 
-from clearhead.config import PRESETS, GPTConfig, SamplingConfig
+from clearhead.config import PRESETS, GPTConfig, SamplingConfig, Weights
 from clearhead.generation.batch import Batch
 from clearhead.models.base import LanguageModel
 from clearhead.models.gpt import GPTLanguageModel
@@ -192,12 +192,14 @@ def _measure(
         sides = {"mixture": ours(mixture(corpus, gpt)), "its GPT": ours(gpt)}
         found[f"{name}, mixture"] = compare(sides, rounds)
         plain = our_gpt(size, qk_norm=False)
-        kinds = {kind: with_weights(plain, kind) for kind in ("int8", "bfloat16")}
-        sides = {"ours": ours(plain), **{kind: ours(model) for kind, model in kinds.items()}}
-        rounded = {"int8": ours(with_weights(gpt, "int8")), "transformers": transformers(size)}
-        found[f"{name}, int8"] = compare(rounded, rounds)
-        rounded = {"int8": ours(with_weights(gpt, "int8"), 32, 127), "transformers": transformers(size, 32, 127)}
-        found[f"{name}, int8, batch 32"] = compare(rounded, max(2, rounds // 2))
+        kinds: tuple[Weights, ...] = ("int8", "bfloat16")
+        sides = {"ours": ours(plain), **{kind: ours(with_weights(plain, kind)) for kind in kinds}}
+        for kind in kinds:
+            smaller = with_weights(gpt, kind)
+            rounded = {kind: ours(smaller), "transformers": transformers(size)}
+            found[f"{name}, {kind}"] = compare(rounded, rounds)
+            rounded = {kind: ours(smaller, 32, 127), "transformers": transformers(size, 32, 127)}
+            found[f"{name}, {kind}, batch 32"] = compare(rounded, max(2, rounds // 2))
         if llama2c_at:
             peer = llama2c(llama2c_at, size, folder, threads)
             found[f"{name}, beside C"] = compare({"ours": ours(plain), "llama2.c": peer}, rounds)

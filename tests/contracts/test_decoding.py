@@ -75,10 +75,12 @@ def test_in_float64_numpy_decodes(name):
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind in ("gpt", "mixture")])
 @pytest.mark.parametrize("weights", ["int8", "bfloat16"])
 def test_smaller_weights_decode_as_they_score(name, weights, way):
+    """A sum taken in another order may fall on the other side of a border between two bfloat16, 1/256 apart."""
     model, idx = with_weights(build(name), weights), random_ids(len(MANY), S)
+    close = 1e-5 if weights == "int8" else 1e-2
     for lengths in (LENGTHS, MANY):
         expected, got = (decoded(model, decoder, idx, lengths, 4) for decoder in (ordinary, decoder_of))
-        torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(got, expected, atol=close, rtol=close)
 
 
 @compiled

@@ -77,8 +77,8 @@ class Batch:
     """Draws one token at a time for up to `slots` rows, from any model, into a cache that is allocated once.
 
     Every row has its own prompt, settings and random numbers: what is drawn for it depends on (seed, row, step)
-    alone. Its logits are those of a batch of one within 1e-5 (sums are taken in another order), so a text differs only
-    where a random number falls within that of the border between two tokens.
+    alone. Its logits are those of a batch of one within 1e-5 (sums are taken in another order; 1e-2 by bfloat16, see
+    `models/weights.py`), so a text differs only where a random number falls within that of the border of two tokens.
 
     A step reads the newest token of all rows at once, and synchronises with the device once, for the logits. A row
     whose window is full is read anew from where the overflow rule says. Not thread-safe.

@@ -106,7 +106,8 @@ class LayerMemory(NamedTuple):
             rows = torch.arange(len(k), device=k.device)[:, None]  # (B, 1), beside positions (B, T)
             self.k[rows, :, positions] = k.transpose(1, 2).to(self.k.dtype)
             self.v[rows, :, positions] = v.transpose(1, 2).to(self.v.dtype)
-        return self.k[:, :, :end], self.v[:, :, :end]
+        dtype = torch.promote_types(k.dtype, self.k.dtype)
+        return self.k[:, :, :end].to(dtype), self.v[:, :, :end].to(dtype)
 
 
 class Rotary(nn.Module):
@@ -155,6 +156,8 @@ class MultiHeadAttention(nn.Module):
         self.dropout = Dropout(config.dropout)
         self.scale = 1.0 if config.without == "scale" else config.head_size**-0.5
         self.causal = config.without != "mask"
+        self.kept: torch.dtype | None = None
+        """What keys and values are rounded to, and kept in; None is the type of the weights."""
 
     def forward(self, x: Tensor, memory: LayerMemory | None = None) -> Tensor:
         """What the heads say, projected: (B, T, C) -> (B, T, C)."""
@@ -163,6 +166,8 @@ class MultiHeadAttention(nn.Module):
         positions = None if memory is None else memory.span.positions
         q, k = self.placed(q, self.q_norm, positions), self.placed(k, self.k_norm, positions)
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)  # (B, nh, T, hs)
+        if self.kept is not None:
+            k, v = k.to(self.kept).to(v.dtype), v.to(self.kept).to(v.dtype)
         # Norm and rotation leave float32 under autocast; values, or the cache, say what the product runs in.
         if memory is None:
             dropout = self.dropout.p if self.training else 0.0

@@ -37,8 +37,10 @@ def decoder_of(model: LanguageModel, cache: Cache) -> Decode:
 
 
 def _gpt_decoder(model: GPTLanguageModel, cache: KVCache) -> Decode:
-    compiled = _compiled(model)
-    return GPTDecoder(model, cache) if compiled is None else CompiledDecoder(model, cache, compiled)
+    if (compiled := _compiled(model)) is not None:
+        return CompiledDecoder(model, cache, compiled)
+    same_type = cache.k.dtype == model.token_embedding_table.weight.dtype  # numpy has no bfloat16
+    return GPTDecoder(model, cache) if same_type else ordinary(model, cache)
 
 
 def _compiled(model: GPTLanguageModel) -> CDLL | None:

@@ -168,16 +168,17 @@ class GPTLanguageModel(LanguageModel):
         return self.config.without != "mask"
 
     def new_cache(self, slots: int) -> Cache:
-        """An empty cache for `slots` rows, in the type of the weights and where they live.
+        """An empty cache for `slots` rows, in the type that attention keeps and where the weights live.
 
         Keys and values; for a model without a mask the tokens alone, for there each changes what all others say.
         """
         config, weight = self.config, self.token_embedding_table.weight
         if config.without == "mask":
             return HistoryCache(slots, config.block_size, weight.device)
-        return KVCache(
-            config.n_layer, slots, config.n_head, config.block_size, config.head_size, weight.dtype, weight.device
-        )
+        block = self.blocks[0]
+        assert isinstance(block, Block)
+        shape = (config.n_layer, slots, config.n_head, config.block_size, config.head_size)
+        return KVCache(*shape, block.sa.kept or weight.dtype, weight.device)
 
     def to_config(self) -> dict[str, Any]:
         """The fields of its `GPTConfig`."""

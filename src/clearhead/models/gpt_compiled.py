@@ -44,7 +44,7 @@ class _Layer(ctypes.Structure):
 
 class _Model(ctypes.Structure):
     _fields_ = [
-        *((name, _INT) for name in ("layers", "width", "heads", "size", "room", "activation", "threads")),
+        *((name, _INT) for name in ("layers", "width", "heads", "size", "room", "activation", "threads", "kept")),
         *((name, _POINTER) for name in ("layer", "tokens", "positions", "cos", "sin")),
         ("norm", _Norm),
         ("head", _Linear),
@@ -74,6 +74,7 @@ class CompiledDecoder:
             room=config.block_size,
             activation=ACTIVATIONS.index(config.activation),
             threads=torch.get_num_threads(),
+            kept=KINDS[cache.k.dtype],
             layer=ctypes.cast(layers, _POINTER),
             tokens=self._address(model.token_embedding_table.weight * scale),
             positions=self._address(model.position_embedding_table.weight if config.positions == "learned" else None),

@@ -18,11 +18,12 @@ typedef struct {
 typedef struct {
     Norm norm1, norm_q, norm_k, norm2;
     Linear qkv, proj, up, down;
-    float *k, *v; /* (slots, heads, S, head size) */
+    void *k, *v; /* (slots, heads, S, head size) */
 } Layer;
 
 typedef struct {
     int64_t layers, width, heads, size, room, activation, threads; /* size of a head; room is S */
+    int64_t kept;                                                  /* the kind of keys and values */
     const Layer *layer;
     const float *tokens, *positions; /* (V, C), scaled; (S, C) or null */
     const float *cos, *sin;          /* (S, size / 2) or null */
@@ -54,39 +55,48 @@ static void turn(const Model *model, float *x, int64_t at) {
     }
 }
 
-static float dot(const float *a, const float *b, int64_t size) {
-    Lanes sums = {0};
-    float sum = 0;
-    int64_t i = 0;
-    for (; i + LANES <= size; i += LANES) sums += *(const Lanes *)(a + i) * *(const Lanes *)(b + i);
-    for (int j = 0; j < LANES; j++) sum += sums[j];
-    for (; i < size; i++) sum += a[i] * b[i];
-    return sum;
+static inline Lanes lanes_float32(const float *from) { return *(const Lanes *)from; }
+static inline Lanes lanes_bfloat16(const uint16_t *from) {
+    return (Lanes)(__builtin_convertvector(*(const Halves *)from, Bits) << 16);
 }
+static inline float same(float value) { return value; }
 
 /* One head of one row: q (size) over k, v (count, size) -> out (size), by way of scores (count). */
-static void attend(const float *q, const float *k, const float *v, float *out, float *scores, int64_t count,
-                   int64_t size) {
-    float most = -INFINITY, total = 0;
-    const float scale = 1 / sqrtf(size);
-    for (int64_t t = 0; t < count; t++) {
-        fetch(k + (t + AHEAD) * size, size), fetch(v + t * size, size);
-        scores[t] = dot(q, k + t * size, size) * scale;
+#define ATTEND(KIND, TYPE, VALUE)                                                                                   \
+    static inline float dot_##KIND(const float *a, const TYPE *b, int64_t size) {                                   \
+        Lanes sums = {0};                                                                                           \
+        float sum = 0;                                                                                              \
+        int64_t i = 0;                                                                                              \
+        for (; i + LANES <= size; i += LANES) sums += *(const Lanes *)(a + i) * lanes_##KIND(b + i);                \
+        for (int j = 0; j < LANES; j++) sum += sums[j];                                                             \
+        for (; i < size; i++) sum += a[i] * VALUE(b[i]);                                                            \
+        return sum;                                                                                                 \
+    }                                                                                                               \
+    static void attend_##KIND(const float *q, const TYPE *k, const TYPE *v, float *out, float *scores,              \
+                              int64_t count, int64_t size) {                                                        \
+        float most = -INFINITY, total = 0;                                                                          \
+        const float scale = 1 / sqrtf(size);                                                                        \
+        const int64_t floats = rounded_up(size * sizeof *k, sizeof *q) / sizeof *q;                                 \
+        for (int64_t t = 0; t < count; t++) {                                                                       \
+            fetch((const float *)(k + (t + AHEAD) * size), floats), fetch((const float *)(v + t * size), floats);   \
+            scores[t] = dot_##KIND(q, k + t * size, size) * scale;                                                  \
+        }                                                                                                           \
+        for (int64_t t = 0; t < count; t++) most = scores[t] > most ? scores[t] : most;                             \
+        for (int64_t t = 0; t < count; t++) total += scores[t] = exponential(scores[t] - most);                     \
+        int64_t i = 0;                                                                                              \
+        for (; i + LANES <= size; i += LANES) {                                                                     \
+            Lanes sums = {0};                                                                                       \
+            for (int64_t t = 0; t < count; t++) sums += scores[t] * lanes_##KIND(v + t * size + i);                 \
+            *(Lanes *)(out + i) = sums / total;                                                                     \
+        }                                                                                                           \
+        for (; i < size; i++) {                                                                                     \
+            float sum = 0;                                                                                          \
+            for (int64_t t = 0; t < count; t++) sum += scores[t] * VALUE(v[t * size + i]);                          \
+            out[i] = sum / total;                                                                                   \
+        }                                                                                                           \
     }
-    for (int64_t t = 0; t < count; t++) most = scores[t] > most ? scores[t] : most;
-    for (int64_t t = 0; t < count; t++) total += scores[t] = exponential(scores[t] - most);
-    int64_t i = 0;
-    for (; i + LANES <= size; i += LANES) {
-        Lanes sums = {0};
-        for (int64_t t = 0; t < count; t++) sums += scores[t] * *(const Lanes *)(v + t * size + i);
-        *(Lanes *)(out + i) = sums / total;
-    }
-    for (; i < size; i++) {
-        float sum = 0;
-        for (int64_t t = 0; t < count; t++) sum += scores[t] * v[t * size + i];
-        out[i] = sum / total;
-    }
-}
+ATTEND(float32, float, same)
+ATTEND(bfloat16, uint16_t, to_float)
 
 /* All heads of one row, whose queries, keys and values are qkv (3, heads, size) -> out (heads, size). */
 static void heads(const Model *model, const Layer *layer, float *qkv, int64_t row, int64_t at, float *out,
@@ -94,12 +104,20 @@ static void heads(const Model *model, const Layer *layer, float *qkv, int64_t ro
     const int64_t size = model->size, room = model->room * size;
     for (int64_t h = 0; h < model->heads; h++) {
         float *q = qkv + h * size, *k = q + model->width, *v = k + model->width;
-        float *keys = layer->k + (row * model->heads + h) * room, *values = layer->v + (row * model->heads + h) * room;
+        const int64_t begin = (row * model->heads + h) * room;
         if (layer->norm_q.kind) norm(&layer->norm_q, q, q, size), norm(&layer->norm_k, k, k, size);
         if (model->cos) turn(model, q, at), turn(model, k, at);
-        memcpy(keys + at * size, k, size * sizeof *k);
-        memcpy(values + at * size, v, size * sizeof *v);
-        attend(q, keys, values, out + h * size, scores, at + 1, size);
+        if (model->kept == BFLOAT16) {
+            uint16_t *keys = (uint16_t *)layer->k + begin, *values = (uint16_t *)layer->v + begin;
+            for (int64_t i = 0; i < size; i++)
+                keys[at * size + i] = to_half(k[i]), values[at * size + i] = to_half(v[i]);
+            attend_bfloat16(q, keys, values, out + h * size, scores, at + 1, size);
+        } else {
+            float *keys = (float *)layer->k + begin, *values = (float *)layer->v + begin;
+            memcpy(keys + at * size, k, size * sizeof *k);
+            memcpy(values + at * size, v, size * sizeof *v);
+            attend_float32(q, keys, values, out + h * size, scores, at + 1, size);
+        }
     }
 }
 

@@ -27,6 +27,8 @@ enum { LANES = 8 };
 enum { LANES = 4 };
 #endif
 typedef float Lanes __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef uint16_t Halves __attribute__((vector_size(2 * LANES), aligned(2)));
+typedef uint32_t Bits __attribute__((vector_size(4 * LANES), aligned(4)));
 
 enum {
     STRIP = 8,      /* outputs at a time: their sums fill the registers */

@@ -1,8 +1,8 @@
 """Smaller weights for the same model: the matrices of a GPT in 8 or 16 bits.
 
-Embeddings, norms, biases and all sums stay in float32; what bfloat16 multiplies is rounded to bfloat16 too, for then
-the processor does twice as much at once. What that costs is measured on the validation text, not assumed
-(`Run.cost_of`).
+Embeddings, norms, biases and all sums stay in float32. With bfloat16, what the matrices multiply is rounded to bfloat16
+too, and so are keys and values: the processor then does twice as much at once, and of a batch half is read. What that
+costs is measured on the validation text, not assumed (`Run.cost_of`).
 
 Shapes: I inputs and O outputs of a matrix.
 """
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from clearhead.config import Weights
 from clearhead.errors import ConfigError
+from clearhead.models.attention import MultiHeadAttention
 from clearhead.models.base import LanguageModel
 from clearhead.models.gpt import GPTLanguageModel
 from clearhead.models.mixture import MixtureLanguageModel
@@ -66,4 +67,6 @@ def with_weights(model: LanguageModel, weights: Weights) -> LanguageModel:
         if isinstance(layer, nn.Linear):
             parent, _, own = name.rpartition(".")
             setattr(gpt.get_submodule(parent), own, RoundedLinear(layer, getattr(torch, weights)))
+        elif isinstance(layer, MultiHeadAttention) and weights == "bfloat16":
+            layer.kept = torch.bfloat16
     return small
