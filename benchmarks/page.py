@@ -71,7 +71,8 @@ SECTIONS = {
         "python benchmarks/serve.py",
         "A model of the default size, context 256, drawn by `Batch` alone and by way of `clearhead serve` with 64 "
         "clients that read their streams in another process; shares are medians over neighbouring rounds, by the clock "
-        "and by the processor time of drawing and of the server. Then the first text of 8 clients that ask at once.",
+        "and by the processor time of drawing and of the server. The raw rate is that of as many threads as the server "
+        "draws with: all cores but one. Then the first text of 8 clients that ask at once.",
     ),
     "adamw": (
         "The same model with AdamW",

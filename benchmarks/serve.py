@@ -5,7 +5,8 @@
 A model of 0.8 million parameters (the default shape, context 256, hardly trained: speed does not depend on it) is
 served by `clearhead serve` in a process of its own. Its clients, in this process, send a prompt each at the same moment
 and read their streams to the end. Between the rounds the same prompts are drawn by `Batch`, without a server, with the
-same settings: that is the raw rate. Sides alternate; a ratio is the median over neighbouring rounds. On a machine that
+same settings, on as many threads as the server draws with (all cores but one, or OMP_NUM_THREADS): that is the raw rate,
+beside which stands that of all cores. Sides alternate; a ratio is the median over neighbouring rounds. On a machine that
 others use too, the ratio of the processor's seconds says more than that of the clock's.
 """
 
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from machine import PYTHON, arguments, clearhead, facts, show
 
 from clearhead.api import Run
@@ -105,6 +107,11 @@ class Rate(NamedTuple):
     processor: float
 
 
+def server_threads() -> int:
+    """What a server that begins here draws with."""
+    return int(os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) - 1))
+
+
 def raw_rate(run: Run, prompts: list[str], tokens: int) -> Rate:
     """The same texts without a server."""
     ids = [run.tokenizer.encode(prompt).tolist() for prompt in prompts]
@@ -137,8 +144,11 @@ def measure(clients: int, rounds: int, corpus: str = PYTHON_DOCS) -> dict[str, A
         prompts = [(text * 9)[i * 7 : i * 7 + length] for i, length in enumerate(lengths)]
         with server(run.path, clients) as (port, process):
             crowd(port, run.path.name, prompts, 8)  # reads the run, and warms up
-            served, raw = [], []
+            served, raw, all_cores, threads = [], [], [], torch.get_num_threads()
             for _ in range(rounds):
+                torch.set_num_threads(threads)
+                all_cores.append(raw_rate(run, prompts, TOKENS))
+                torch.set_num_threads(server_threads())
                 raw.append(raw_rate(run, prompts, TOKENS))
                 served.append(served_rate(port, process, run, prompts, TOKENS))
             longer = [(text * 9)[i * 7 : i * 7 + LONGER] for i in range(FEW)]
@@ -148,6 +158,7 @@ def measure(clients: int, rounds: int, corpus: str = PYTHON_DOCS) -> dict[str, A
         "parameters": run.model.num_parameters(),
         "clients": clients,
         "tokens_per_client": TOKENS,
+        "raw_tokens_per_second_of_all_cores": round(statistics.median(rate.wall for rate in all_cores)),
         "raw_tokens_per_second": round(statistics.median(rate.wall for rate in raw)),
         "served_tokens_per_second": round(statistics.median(rate.wall for rate in served)),
         "served_share_of_raw": round(statistics.median(s.wall / r.wall for s, r in pairs), 3),

@@ -26,6 +26,15 @@ def test_waiting_threads_sleep_sooner_unless_the_user_chose_otherwise(monkeypatc
     assert done.stdout.strip() == expected
 
 
+@pytest.mark.parametrize("chosen", [None, "2"])
+def test_a_server_leaves_a_core_to_what_it_sends(monkeypatch, chosen):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    code = "from clearhead.cli.main import main; main(['serve', 'no']); import torch; print(torch.get_num_threads())"
+    environment = os.environ | ({} if chosen is None else {"OMP_NUM_THREADS": chosen})
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == (chosen or str(max(1, (os.cpu_count() or 1) - 1)))
+
+
 def test_seeds_are_pure_and_differ():
     seeds = [runtime.stream_seed(1337, "dropout", step, micro) for step in range(50) for micro in range(4)]
     assert len(set(seeds)) == 200

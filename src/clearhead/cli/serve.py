@@ -7,6 +7,7 @@ from pathlib import Path
 from clearhead.cli.arguments import RUNS, Words, parse
 from clearhead.config import ServeConfig
 from clearhead.errors import ConfigError
+from clearhead.runtime import spare_core
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,7 @@ def run(argv: Sequence[str]) -> int:
     """Serve until told to stop."""
     arguments = parse(Arguments, "serve", argv)
     config = arguments.serving
+    spare_core()
 
     from clearhead.serving.security import policy_for
 
