@@ -5,9 +5,9 @@
 A model of 0.8 million parameters (the default shape, context 256, hardly trained: speed does not depend on it) is
 served by `clearhead serve` in a process of its own. Its clients, in this process, send a prompt each at the same moment
 and read their streams to the end. Between the rounds the same prompts are drawn by `Batch`, without a server, with the
-same settings, on as many threads as the server draws with (all cores but one, or OMP_NUM_THREADS): that is the raw rate,
-beside which stands that of all cores. Sides alternate; a ratio is the median over neighbouring rounds. On a machine that
-others use too, the ratio of the processor's seconds says more than that of the clock's.
+same settings, on as many threads as the server draws with (all cores but one, or OMP_NUM_THREADS): that is the raw
+rate, beside which stands that of all cores. Sides alternate; a ratio is the median over neighbouring rounds. On a
+machine that others use too, the ratio of the processor's seconds says more than that of the clock's.
 """
 
 import asyncio
@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")  # as the command line does, before torch is imported
+
 import torch
 from machine import PYTHON, arguments, clearhead, facts, show
 
@@ -33,7 +35,6 @@ from clearhead.config import SamplingConfig
 from clearhead.data.named import PYTHON_DOCS
 from clearhead.generation.batch import Batch
 from clearhead.runs.directory import RunDirectory
-from clearhead.runtime import share_cores
 
 SHAPE = ("--block_size", "256", "--max_iters", "2", "--batch_size", "2", "--eval_iters", "1", "--device", "cpu")
 SHORTEST, LONGEST, TOKENS = 8, 24, 232
@@ -174,7 +175,6 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
     chosen = parser.parse_args()
-    share_cores()
     show({**measure(chosen.clients, chosen.rounds), **facts()}, chosen.json)
     return 0
 
