@@ -225,6 +225,8 @@ class TrainConfig:
     """Of the forward and backward pass; auto is bfloat16 where the hardware multiplies in it, else float32."""
     compile: Literal["auto", "on", "off"] = "auto"
     """torch.compile; auto compiles on a GPU in runs long enough to earn its warm-up back."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """How several processes train together: ddp, every one holds the whole model; fsdp, each holds a part of it."""
 
     def __post_init__(self) -> None:
         check_literals(self)
@@ -286,6 +288,8 @@ class RunConfig:
             raise ConfigError(f"unknown preset '{self.preset}': {did_you_mean(self.preset, PRESETS)}")
         if self.order is not None:
             between(self, "order", 1, 32)
+        if self.model in ("bigram", "ngram") and self.train.parallel == "fsdp":
+            raise ConfigError(f"parallel=fsdp divides layers, and a model={self.model} has none; leave it out")
         if self.model == "mixture" and self.architecture.without == "mask":
             raise ConfigError("model=mixture weighs predictions, and without=mask makes none; try --model gpt")
 

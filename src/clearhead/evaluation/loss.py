@@ -91,7 +91,8 @@ def token_losses(
     """Loss in nats (n,) float32 on the CPU of each target of a split, in order; see `split_loss`.
 
     With `max_tokens`, of the first that many, rounded up to a whole call of the model. With `part` (k, n), of every
-    n-th call, from call k on; where a call needs what those before it left, all of them are part 0.
+    n-th call, from call k on; where a call needs what those before it left, all of them are part 0. Else all parts
+    make as many calls, though one may be for nothing: the ranks of a sharded model make theirs together.
     """
     # Written into one place: small tensors that stay would lie between the freed logits, and the heap only grow.
     found, end = torch.empty(max(0, len(data.ids(split)) - 1)), 0
@@ -126,9 +127,12 @@ def _losses_by_call(
     per_call, known = tokens_per_call(model), model.token_losses(data.ids(split))
     if known is None and model.block_size is not None:
         calls = _first(_windows_after(data, split, model.block_size, per_call, model.lookback), max_tokens)
-        for before, x, y in islice(calls, part[0], None, part[1]):
+        while dealt := list(islice(calls, part[1])):
+            before, x, y = dealt[min(part[0], len(dealt) - 1)]
             cache = model.cache_after(before.to(model.device)) if model.lookback else None
-            yield _losses(model(x.to(model.device), cache=cache).logits, y.to(model.device))
+            losses = _losses(model(x.to(model.device), cache=cache).logits, y.to(model.device))
+            if part[0] < len(dealt):
+                yield losses
     elif part[0] == 0:
         yield from (
             _losses_in_order(model, data, split, per_call) if known is None else [torch.from_numpy(known).float()]

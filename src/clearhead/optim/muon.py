@@ -3,6 +3,8 @@
 Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks" (kellerjordan.github.io/posts/muon):
 a matrix moves by its momentum with all singular values brought near 1, so that rare directions learn as fast as
 common ones. Shapes: a stack of S matrices is (S, m, n).
+
+Where ranks hold rows of the weights, each gets some of the matrices whole, and orthogonalises those (`sharded.Deal`).
 """
 
 # torch documents its _foreach functions, one launch for many tensors, but does not export them to type checkers.
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 
 from clearhead.config import TrainConfig
 from clearhead.optim.adamw import build_adamw
+from clearhead.optim.sharded import Deal, is_sharded, local
 from clearhead.runtime import native_bfloat16
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
@@ -133,12 +136,25 @@ class Muon(torch.optim.Optimizer):
         matrices = {p: k for p, k in zip(group["params"], group["parts"], strict=True) if p.grad is not None}
         if not matrices:
             return
-        weights, gradients = list(matrices), [p.grad for p in matrices]
-        momenta = [self._momentum(p) for p in weights]
+        weights, parts = list(matrices), list(matrices.values())
+        momenta = [local(self._momentum(p)) for p in weights]
+        mine, gradients = [local(p) for p in weights], [local(p.grad) for p in weights if p.grad is not None]
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         directions = torch._foreach_lerp(gradients, momenta, group["momentum"])  # Nesterov's look ahead
-        torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
-        for (m, n), (stack, updates) in _stacks(weights, directions, list(matrices.values())).items():
+        torch._foreach_mul_(mine, 1 - group["lr"] * group["weight_decay"])
+        if not is_sharded(weights[0]):
+            return self._move(mine, directions, parts, group)
+        deal = Deal(weights)  # no row can be orthogonalised without the others
+        gathered = deal.gather(directions)
+        moves = [torch.zeros_like(matrix) for matrix in gathered]
+        self._move(moves, gathered, [parts[index] for index in deal.mine], group)
+        torch._foreach_add_(mine, deal.scatter(moves, like=mine[0]))
+
+    def _move(
+        self, weights: Sequence[Tensor], directions: Sequence[Tensor], parts: Sequence[int], group: dict[str, Any]
+    ) -> None:
+        """Add the orthogonalised directions to whole weights."""
+        for (m, n), (stack, updates) in _stacks(weights, directions, parts).items():
             orthogonal = orthogonalise(torch.stack(updates), group["steps"], group["dtype"])  # (S, m, n)
             torch._foreach_add_(stack, orthogonal.unbind(), alpha=-group["lr"] * max(1, m / n) ** 0.5)
 

@@ -7,12 +7,13 @@ from pathlib import Path
 from clearhead.data import store
 from clearhead.errors import CheckpointError, ConfigError, CorpusError
 from clearhead.files import check_room, folder_atomic
-from clearhead.runs.checkpoint import FILES, MANIFEST
+from clearhead.runs.checkpoint import FILES, MANIFEST, files_of
 from clearhead.runs.container import Reader, Writer, reading, writing
 from clearhead.runs.corpus import carried_tokens, open_data
 from clearhead.runs.directory import FIXED, POINTERS, RunDirectory, free_name
 from clearhead.runs.portable import portable_corpus, portable_events
-from clearhead.runs.records import to_json
+from clearhead.runs.records import read_json, to_json
+from clearhead.runs.sharded import is_shard
 from clearhead.runs.verification import Report, verify_run
 
 SUFFIX = ".clearhead.zip"
@@ -63,7 +64,7 @@ def _pack(archive: Writer, run: RunDirectory, loose: dict[str, bytes | Path], fo
     digests = {name: archive.add(f"{top}/{name}", content) for name, content in loose.items()}
     archive.add(f"{top}/{run.manifest_file.name}", to_json(digests).encode())
     for folder in folders:
-        for name in (*FILES, MANIFEST):
+        for name in (*files_of(read_json(folder / MANIFEST)), MANIFEST):
             archive.add(f"{top}/{folder.relative_to(run.path).as_posix()}/{name}", folder / name)
 
 
@@ -154,7 +155,7 @@ def _belongs(name: str) -> bool:
         return _is_plain(file)
     top, _, inner = folder.partition("/")
     is_checkpoint = inner == run.mixture.name or re.fullmatch(r"step-(0|[1-9][0-9]{0,17})", inner)
-    return top == run.checkpoints.name and bool(is_checkpoint) and file in (*FILES, MANIFEST)
+    return top == run.checkpoints.name and bool(is_checkpoint) and (file in (*FILES, MANIFEST) or is_shard(file))
 
 
 def _check_unpacked(run: RunDirectory, file: Path, seen: Callable[[int], None]) -> None:

@@ -5,13 +5,14 @@ Weights and optimizer moments are safetensors, the rest is JSON; nothing in it c
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -20,11 +21,13 @@ from clearhead import registry
 from clearhead.errors import CheckpointError, ClearheadError, DamageWarning
 from clearhead.files import check_room, folder_atomic, remove_folder, sha256_file, storing
 from clearhead.models.base import LanguageModel
+from clearhead.optim.sharded import local
 from clearhead.runs.directory import POINTERS, RunDirectory
+from clearhead.runs.sharded import SUFFIX, read_whole, save_parts, shards_of
 
 MODEL, OPTIMIZER, STATE, MANIFEST = "model.safetensors", "optimizer.safetensors", "state.json", "manifest.json"
 FILES = (MODEL, OPTIMIZER, STATE)
-"""What the manifest of a checkpoint vouches for."""
+"""What the manifest of an ordinary checkpoint vouches for; see `files_of`."""
 _BROKEN = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError)
 """What reading raises where a file whose hash is right says what Clearhead would not write."""
 BESIDE_TENSORS = 1 << 18
@@ -41,6 +44,12 @@ class Checkpoint:
     """Moments by "parameter name.key"; empty for counted models."""
     state: dict[str, Any]
     """The trainer's own numbers."""
+
+
+def files_of(names: Iterable[str]) -> tuple[str, ...]:
+    """What the manifest of a checkpoint must vouch for that has these names: where ranks wrote it, a file of each."""
+    shards = shards_of(names)
+    return (*shards, STATE) if shards else FILES
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
@@ -63,7 +72,7 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensor
                 raise CheckpointError(
                     f"optimizer state {name}.{key} has shape {tuple(value.shape)}, not the weights'; train again"
                 )
-            if not value.is_floating_point() or not bool(value.isfinite().all()):
+            if not value.is_floating_point() or not bool(local(value).isfinite().all()):
                 raise CheckpointError(f"optimizer state {name}.{key} holds what are no finite numbers; train again")
         # torch's fused AdamW counts steps beside the weights; elsewhere the count stays on the CPU.
         optimizer.state[parameter] = {k: v.to(parameter.device) for k, v in moments.items()}
@@ -102,7 +111,12 @@ def snapshot(
         {name: _held(tensor, copy) for name, tensor in tensors.items()}
         for tensors in (model.state_dict(), optimizer or {})
     )
-    return Snapshot(step, {"kind": model.kind, "config": model.to_config()}, weights, moments, state)
+    return Snapshot(step, described(model), weights, moments, state)
+
+
+def described(model: LanguageModel) -> dict[str, Any]:
+    """What a checkpoint says of its model."""
+    return {"kind": model.kind, "config": model.to_config()}
 
 
 def _held(tensor: Tensor, copy: bool) -> Tensor:
@@ -120,12 +134,29 @@ def write_snapshot(path: Path, taken: Snapshot) -> None:
     with folder_atomic(path) as aside:
         _save_tensors(taken.weights, aside / MODEL)
         _save_tensors(taken.optimizer, aside / OPTIMIZER)
-        document = {"step": taken.step, "model": taken.described, "trainer": taken.state}
-        (aside / STATE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        digests = {name: sha256_file(aside / name) for name in FILES}
-        (aside / MANIFEST).write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
-        if path.exists():
-            remove_folder(path)
+        _complete(path, aside, taken, {name: sha256_file(aside / name) for name in (MODEL, OPTIMIZER)})
+
+
+def write_shards(path: Path, taken: Snapshot) -> None:
+    """As `write_snapshot`, of sharded tensors: each rank writes its part. All ranks call it; rank 0 makes the folder."""
+    tensors = {**taken.weights, **taken.optimizer}
+    if dist.get_rank():
+        with storing(path):
+            save_parts(None, tensors)
+        return
+    check_room(path, taken.size + BESIDE_TENSORS * dist.get_world_size())
+    with folder_atomic(path) as aside:
+        _complete(path, aside, taken, save_parts(aside, tensors))
+
+
+def _complete(path: Path, aside: Path, taken: Snapshot, digests: dict[str, str]) -> None:
+    """Write what is not tensors, and make room for the folder."""
+    document = {"step": taken.step, "model": taken.described, "trainer": taken.state}
+    (aside / STATE).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    digests = {**digests, STATE: sha256_file(aside / STATE)}
+    (aside / MANIFEST).write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
+    if path.exists():
+        remove_folder(path)
 
 
 def _save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
@@ -179,17 +210,28 @@ def load_mixture(run: RunDirectory) -> Checkpoint | None:
 def _read(path: Path, step: int | None = None) -> Checkpoint:
     try:
         digests = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        for name in FILES:
+        for name in files_of(digests):
             if sha256_file(path / name) != digests[name]:
                 raise CheckpointError(f"{name} is damaged: its SHA-256 is not the manifest's")
         document = json.loads((path / STATE).read_text(encoding="utf-8"))
-        described, found = document["model"], document["step"]
+        said, found = document["model"], document["step"]
         if type(found) is not int or found < 0 or step not in (None, found):
             raise CheckpointError(f"{STATE} says that it is step {found!r}")
-        model = registry.resolve("models", described["kind"]).restore(described["config"], load_file(path / MODEL))
-        return Checkpoint(found, model, load_file(path / OPTIMIZER), document["trainer"])
+        weights, moments = _read_tensors(path, digests)
+        model = registry.resolve("models", said["kind"]).restore(said["config"], weights)
+        return Checkpoint(found, model, moments, document["trainer"])
     except (ClearheadError, OSError, SafetensorError, *_BROKEN) as error:
         raise CheckpointError(f"checkpoint {path} cannot be read: {error or type(error).__name__}") from error
+
+
+def _read_tensors(path: Path, names: Collection[str]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Weights and moments, whole, whoever wrote them."""
+    if MODEL in names:
+        return load_file(path / MODEL), load_file(path / OPTIMIZER)
+    for file in path.glob(f"*{SUFFIX}"):
+        if file.name not in names:
+            raise CheckpointError(f"{file.name} does not belong into it")
+    return read_whole(path)
 
 
 def newest_checkpoint(run: RunDirectory) -> tuple[Checkpoint, list[str]]:

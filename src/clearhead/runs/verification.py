@@ -13,7 +13,7 @@ from typing import Any
 from clearhead.errors import CheckpointError
 from clearhead.files import sha256_file
 from clearhead.runs.agreement import check_checkpoint, check_events, check_records
-from clearhead.runs.checkpoint import FILES, MANIFEST, STATE
+from clearhead.runs.checkpoint import MANIFEST, STATE, files_of
 from clearhead.runs.directory import FIXED, POINTERS, RunDirectory
 from clearhead.runs.records import read_json, to_json
 
@@ -172,15 +172,16 @@ def _checkpoint(folder: Path, digest_of: Callable[[Path], str]) -> Iterator[tupl
     """(file, what is wrong) of the bytes of a checkpoint's folder."""
     try:
         digests, there = _read_manifest(folder / MANIFEST), {file.name for file in folder.iterdir()}
-        if digests.keys() != {*FILES}:
-            yield MANIFEST, f"does not name {', '.join(FILES)} and nothing else"
+        files = files_of(digests)
+        if digests.keys() != {*files}:
+            yield MANIFEST, f"does not name {', '.join(files)} and nothing else"
             return
-        for name in FILES:
+        for name in files:
             if name not in there:
                 yield name, "is missing"
             elif digest_of(folder / name) != digests[name]:
                 yield name, "is damaged: its SHA-256 is not the manifest's"
-        for name in sorted(there - {*FILES, MANIFEST}):
+        for name in sorted(there - {*files, MANIFEST}):
             if not name.startswith("."):
                 yield name, "does not belong into a checkpoint"
     except CheckpointError as error:

@@ -4,12 +4,13 @@ import threading
 from functools import partial
 from typing import Any
 
+import torch.distributed as dist
 from torch import Tensor
 
 from clearhead.errors import StorageError
 from clearhead.files import flush, storing
 from clearhead.models.base import LanguageModel
-from clearhead.runs.checkpoint import Snapshot, prune, snapshot, write_snapshot
+from clearhead.runs.checkpoint import Snapshot, described, prune, snapshot, write_shards, write_snapshot
 from clearhead.runs.directory import RunDirectory
 
 
@@ -72,7 +73,7 @@ class CheckpointWriter:
             if self.run.events_file.exists():  # what led here is on the disk before what goes on from here
                 with storing(self.run.events_file):
                     flush(self.run.events_file)
-            write_snapshot(self.run.checkpoint(taken.step), taken)
+            self._save(taken)
             if best is not None and self.run.checkpoint(best).exists():
                 self.run.point("best", best)
             self.run.point("latest", taken.step)
@@ -85,6 +86,34 @@ class CheckpointWriter:
             self._trouble = error
         finally:
             self._idle.set()
+
+
+    def _save(self, taken: Snapshot) -> None:
+        write_snapshot(self.run.checkpoint(taken.step), taken)
+
+
+class ShardWriter(CheckpointWriter):
+    """For ranks that hold parts of the model: each writes its own, and training waits until all have."""
+
+    def begin(
+        self,
+        step: int,
+        model: LanguageModel,
+        *,
+        state: dict[str, Any],
+        optimizer: dict[str, Tensor],
+        best: int | None,
+    ) -> None:
+        """As a CheckpointWriter, of sharded tensors; all ranks call it together, rank 0 moves the pointers."""
+        taken = Snapshot(step, described(model), model.state_dict(), optimizer, state)
+        if dist.get_rank():
+            self._save(taken)
+        else:
+            self._write(taken, best)
+            self.check()
+
+    def _save(self, taken: Snapshot) -> None:
+        write_shards(self.run.checkpoint(taken.step), taken)
 
 
 class NoWriter(CheckpointWriter):

@@ -39,6 +39,10 @@ class Feed:
         """The part of a batch that this rank computes."""
         return (self.rows.stop - self.rows.start) / self.train.batch_size
 
+    def parts(self, wanted: int) -> int:
+        """In how many parts a batch is computed of `wanted`: of ranks all make as many calls of the model."""
+        return min(wanted, self.train.batch_size // self.ranks.size)
+
     def training(self, step: int) -> tuple[Tensor, Tensor]:
         """x, y (R, T) of a step, this rank's R of B rows, on the device; near the end half of the B are from dev."""
         x, y = self.batch("train", step)

@@ -12,6 +12,7 @@ from clearhead.models.base import LanguageModel
 from clearhead.tokenizers.base import Tokenizer
 from clearhead.training.events import Started
 from clearhead.training.feed import Feed
+from clearhead.training.sharding import shards, whole_model
 
 DEV_TOKENS = 1 << 16
 """Dev tokens looked at in each evaluation, at most."""
@@ -35,7 +36,8 @@ class Judge:
         feed, ranks = self.feed, self.feed.ranks
         splits = [split for split in ("train", "val") if len(feed.data.ids(split)) > 1]
         batch = partial(feed.batch, stream="estimate")
-        estimated = estimate_loss(self.model, batch, feed.train.eval_iters, splits, feed.runtime, micro_batches)
+        parts = feed.parts(micro_batches)
+        estimated = estimate_loss(self.model, batch, feed.train.eval_iters, splits, feed.runtime, parts)
         losses = dict(zip(splits, ranks.total(*(estimated[split] * feed.share for split in splits)), strict=True))
         if len(feed.data.ids("dev")) <= 1 or step > feed.dev_begins:
             return losses, None
@@ -49,10 +51,12 @@ class Judge:
 
     def sample(self) -> str:
         """A short text of the model's own, the same for the same weights; nothing where nobody is told."""
-        if not self.feed.ranks.first:
+        ranks = self.feed.ranks
+        model = whole_model(self.model, ranks) if shards(self.feed.train) else self.model
+        if model is None or not ranks.first:
             return ""
         sampling = SamplingConfig(max_new_tokens=SAMPLE_TOKENS, seed=self.feed.train.seed)
-        return "".join(stream_text(self.model, self.tokenizer, "", sampling))
+        return "".join(stream_text(model, self.tokenizer, "", sampling))
 
     def started(self, run: str, init: str | None, step: int) -> Started:
         """The event that opens a run, or its going on at a step."""

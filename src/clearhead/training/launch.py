@@ -14,11 +14,13 @@ from clearhead.runs.checkpoint import optimizer_tensors, restore_optimizer
 from clearhead.runs.corpus import open_data
 from clearhead.runs.directory import RunDirectory, all_runs
 from clearhead.runs.records import read_json
+from clearhead.runs.sharded import read_moments
 from clearhead.runtime import choose_runtime, share_threads, world
 from clearhead.training.budget import Budget
 from clearhead.training.job import Job
 from clearhead.training.parallel import Ranks, missing_nobody
 from clearhead.training.progress import Progress
+from clearhead.training.sharding import shards
 from clearhead.training.trainer import Trainer
 
 
@@ -87,8 +89,12 @@ def lead(make: Make, out: Path) -> Job:
         job = _prepared(make, out, ranks, restarts) if ranks.first else _following(ranks)
         if job.trainer is None:
             return job
-        _share_moments(job.trainer, ranks)
-        job.trainer.join(ranks)
+        if shards(job.trainer.train):
+            job.trainer.join(ranks)
+            _read_moments(job.trainer)
+        else:
+            _share_moments(job.trainer, ranks)
+            job.trainer.join(ranks)
     if restarts:
         job.notices.append(f"restart {restarts} by torchrun: going on from step {job.trainer.progress.step}")
     return job
@@ -155,4 +161,11 @@ def _share_moments(trainer: Trainer, ranks: Ranks) -> None:
     """Let every rank's optimizer know what rank 0's remembers."""
     moments = ranks.share_tensors(optimizer_tensors(trainer.optimizer, trainer.model))
     if not ranks.first:
+        restore_optimizer(trainer.optimizer, trainer.model, moments)
+
+
+def _read_moments(trainer: Trainer) -> None:
+    """Let every rank's optimizer know its part of what the checkpoint remembers that the run goes on from."""
+    if trainer.progress.step:
+        moments = read_moments(trainer.run.checkpoint(trainer.progress.step), trainer.model)
         restore_optimizer(trainer.optimizer, trainer.model, moments)

@@ -162,7 +162,7 @@ class Ranks:
         DDP sends gradients in buckets while others are computed, and orders them anew once it has seen an order. The
         probe (x, y) shows it one, so that sums are taken alike in every step, also in the first after a resume.
         """
-        if self.size == 1:
+        if self.size == 1 or hasattr(forward, "set_requires_gradient_sync"):  # FSDP2 does both itself
             return forward
         assert isinstance(forward, nn.Module)
         with warnings.catch_warnings():  # PyTorch 2.13 has another name for the first flag, which 2.6 does not know
@@ -203,6 +203,8 @@ def _own_store(meeting: dist.TCPStore, first: bool) -> dist.TCPStore:
 
 def accumulating(forward: Forward, more: bool) -> AbstractContextManager[None]:
     """A context for a part of a batch: where more parts come, the ranks keep their gradients to themselves."""
+    if hasattr(forward, "set_requires_gradient_sync"):  # FSDP2's
+        forward.set_requires_gradient_sync(not more)  # pyright: ignore[reportFunctionMemberAccess]
     return forward.no_sync() if more and isinstance(forward, DistributedDataParallel) else nullcontext()
 
 

@@ -12,6 +12,7 @@ from clearhead.config import TrainConfig
 from clearhead.errors import CheckpointError
 from clearhead.fields import LARGEST
 from clearhead.models.base import LanguageModel
+from clearhead.optim.sharded import local
 from clearhead.runs.checkpoint import optimizer_tensors
 from clearhead.runs.writer import CheckpointWriter
 from clearhead.training.events import Saved
@@ -106,9 +107,9 @@ class Saver:
         return minutes is not None and time.monotonic() - self._clock >= 60 * minutes
 
     def finite(self) -> bool:
-        """Whether every weight and moment is a number."""
+        """Whether every weight and moment that this process holds is a number."""
         held = (*self.model.parameters(), *optimizer_tensors(self.optimizer, self.model).values())
-        return all(math.isfinite(t.detach().sum()) for t in held)  # a sum is where all are: one pass over memory
+        return all(math.isfinite(local(t).detach().sum()) for t in held)  # a sum is where all are: one pass over memory
 
     def due(self, step: int, reason: str | None, train: TrainConfig) -> bool | None:
         """Whether a save that is due is scheduled; None where none is due. `reason` is why the run ends, if it does."""

@@ -43,7 +43,7 @@ def follow_job(job: Job) -> int:
         with _interruptible(job), missing_nobody():
             for event in job.trainer.events():
                 last = event
-    except (DivergenceError, RankLostError) as error:
+    except (DivergenceError, RankLostError, StorageError) as error:
         return error.exit_code
     return 128 + signal.SIGINT if isinstance(last, Finished) and last.reason == "interrupted" else 0
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 
 from clearhead import registry
 from clearhead.config import RunConfig
@@ -18,7 +17,7 @@ from clearhead.models.base import LanguageModel
 from clearhead.optim.schedules import fall_begins, schedule
 from clearhead.runs.checkpoint import Checkpoint, restore_optimizer
 from clearhead.runs.directory import RunDirectory
-from clearhead.runs.writer import CheckpointWriter, NoWriter
+from clearhead.runs.writer import CheckpointWriter, NoWriter, ShardWriter
 from clearhead.runtime import Runtime, keep_memory, release_memory, stream_seed
 from clearhead.tokenizers.base import Tokenizer
 from clearhead.training.budget import Budget, replanned
@@ -29,6 +28,7 @@ from clearhead.training.judging import Judge
 from clearhead.training.memory import memory_bounded
 from clearhead.training.parallel import Forward, Ranks, accumulating, compile_forward, micro_batches, wants_compile
 from clearhead.training.progress import Made, Progress, Saver
+from clearhead.training.sharding import clip_gradients, shard_model, shards
 
 
 @dataclass
@@ -51,10 +51,10 @@ class Trainer:
     def __post_init__(self) -> None:
         keep_memory()
         self.train = self.config.train
-        self.model.to(self.runtime.device, self.runtime.dtype)
+        # What will be divided goes to the device in parts.
+        self.model.to("cpu" if shards(self.train) else self.runtime.device, self.runtime.dtype)
         self.data.place(self.runtime.device, self.runtime.room)
-        self.optimizer = registry.resolve("optimizers", self.train.optimizer)(self.model, self.train)
-        self._base_rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.optimizer = self._build_optimizer()
         self.feed = Feed(self.data, self.train, self.runtime)
         self.ranks = self.feed.ranks
         self.judge = Judge(self.model, self.tokenizer, self.feed, self.rungs)
@@ -66,9 +66,15 @@ class Trainer:
         self._forward: Forward = self.model
         self._begun = time.perf_counter()
 
+    def _build_optimizer(self) -> torch.optim.Optimizer:
+        optimizer = registry.resolve("optimizers", self.train.optimizer)(self.model, self.train)
+        self._base_rates = [group["lr"] for group in optimizer.param_groups]
+        return optimizer
+
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint, whose model must be `self.model`: as many threads, the same parts of a batch."""
-        restore_optimizer(self.optimizer, self.model, checkpoint.optimizer)
+        if not shards(self.train):  # else each rank reads its part when they have met
+            restore_optimizer(self.optimizer, self.model, checkpoint.optimizer)
         self.progress = Progress.of(checkpoint.state, checkpoint.step)
         self.saver.saved = replace(self.progress) if self.run.checkpoint(checkpoint.step).exists() else None
         self.runtime.use_threads(self.progress.threads)
@@ -77,7 +83,11 @@ class Trainer:
         """Train as one of several ranks: a part of every batch, the gradients of all; the first alone writes."""
         self.ranks = ranks
         self.feed = self.judge.feed = self.certifier.feed = replace(self.feed, ranks=ranks)
-        if not ranks.first:
+        if shards(self.train):
+            shard_model(self.model, ranks, self.runtime)
+            self.saver.optimizer = self.optimizer = self._build_optimizer()
+            self.saver.writer = ShardWriter(self.run, self.train.keep)
+        elif not ranks.first:
             self.saver.writer = NoWriter(self.run, self.train.keep)
 
     def request_stop(self) -> None:
@@ -127,7 +137,8 @@ class Trainer:
         progress, train = self.progress, self.train
         loss = torch.zeros((), device=self.runtime.device, dtype=self.runtime.dtype)
         with memory_bounded(self._advice):
-            parts = list(micro_batches(*self.feed.training(progress.step), progress.micro_batches, train.batch_size))
+            count = self.feed.parts(progress.micro_batches)
+            parts = list(micro_batches(*self.feed.training(progress.step), count, train.batch_size))
             for micro, (x, y, share) in enumerate(parts, 1):
                 if train.dropout:
                     torch.manual_seed(stream_seed(train.seed, "dropout", progress.step, micro - 1, self.ranks.rank))
@@ -149,7 +160,7 @@ class Trainer:
         factor = schedule(step, train)
         for group, base_rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = factor * base_rate
-        norm = clip_grad_norm_(self.model.parameters(), train.grad_clip or math.inf)
+        norm = clip_gradients(self.model, train.grad_clip or math.inf, self.ranks)
         made = Made(step + 1, factor * train.learning_rate, self.runtime.fetch(torch.stack([loss, norm])))
         if not self.runtime.lag:
             self._check_finite(made)
@@ -164,7 +175,8 @@ class Trainer:
         progress = self.progress
         if progress.compiled is None:
             progress.compiled = wants_compile(self.train, self.runtime)
-        x, y, _ = next(micro_batches(*self.feed.batch("train", 0), progress.micro_batches, self.train.batch_size))
+        count = self.feed.parts(progress.micro_batches)
+        x, y, _ = next(micro_batches(*self.feed.batch("train", 0), count, self.train.batch_size))
         if progress.compiled:
             self._forward, trouble = compile_forward(self.model, self.runtime, (x, y))
             if trouble:
@@ -292,7 +304,7 @@ class Trainer:
 
     def _check_weights(self) -> None:
         """DivergenceError where an update of finite figures has left weights or moments that are no numbers."""
-        if not self.saver.finite():
+        if self.ranks.any(not self.saver.finite()):
             self.saver.writer.wait()
             raise self._diverged("weights that are no numbers", self.progress.step, "a save")
 
