@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,10 +29,11 @@ def rank(rank: int, size: int, port: int, **harm: Any) -> None:
 
 
 def suffer(at: int = -1, kill: int | None = None, nan: bool = False, stand: bool = False, witness: str = "") -> None:
-    """At a step: a signal to itself, a loss that is no number, or standing still. `witness` is a folder for hashes."""
+    """At a step: a signal to itself, a loss that is no number, or standing still. `witness` is a folder for what the
+    rank saw: its batch, hashes, and what it said to others while it computed gradients."""
     from clearhead.training.trainer import Trainer
 
-    real, end = Trainer.gradients, Trainer.update
+    real, end, said = Trainer.gradients, Trainer.update, dict[str, Any]()
 
     def gradients(trainer: Trainer) -> Any:
         if trainer.progress.step == at:
@@ -40,30 +43,55 @@ def suffer(at: int = -1, kill: int | None = None, nan: bool = False, stand: bool
                 time.sleep(8)
             if nan:
                 trainer.model.register_forward_hook(lambda _, __, out: out._replace(loss=out.loss * math.nan))
-        return real(trainer)
+        if not witness:
+            return real(trainer)
+        with overhearing() as names:
+            found = real(trainer)
+        said["sums"] = sum("reduce_scatter" in name for name in names)
+        said["gathers"] = sum("_allgather_base" in name for name in names)
+        return found
 
     def update(trainer: Trainer, loss: Any) -> Any:
         made = end(trainer, loss)
         if witness:
-            bear_witness(trainer, Path(witness))
+            bear_witness(trainer, Path(witness), said)
         return made
 
     Trainer.gradients, Trainer.update = gradients, update  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def bear_witness(trainer: Any, folder: Path) -> None:
-    """Write what this rank holds after a step: a digest of all weights and moments, and the batch it had."""
+@contextmanager
+def overhearing() -> Iterator[list[str]]:
+    """The names of the operations by which ranks talk to each other inside the block."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    names: list[str] = []
+
+    class Listening(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func.namespace == "c10d":
+                names.append(func.name())
+            return func(*args, **(kwargs or {}))
+
+    with Listening():
+        yield names
+
+
+def bear_witness(trainer: Any, folder: Path, said: dict[str, Any]) -> None:
+    """Write what this rank holds after a step: numbers and a digest of weights and moments, and the batch it had."""
     import hashlib
 
+    from clearhead.optim.sharded import local
     from clearhead.runs.checkpoint import optimizer_tensors
 
     held = {**trainer.model.state_dict(), **optimizer_tensors(trainer.optimizer, trainer.model)}
     digest = hashlib.sha256()
     for name in sorted(held):
-        digest.update(held[name].detach().cpu().contiguous().numpy().tobytes())
+        digest.update(local(held[name]).detach().cpu().contiguous().numpy().tobytes())
     step = trainer.progress.step
     x, y = trainer.feed.training(step - 1)
-    seen = {"digest": digest.hexdigest(), "x": x.tolist(), "y": y.tolist()}
+    seen = {**said, "digest": digest.hexdigest(), "x": x.tolist(), "y": y.tolist()}
+    seen |= {"numbers": sum(local(weight).numel() for weight in trainer.model.parameters())}
     (folder / f"{step}-{trainer.ranks.size}-{trainer.ranks.rank}.json").write_text(json.dumps(seen))
 
 

@@ -3,13 +3,17 @@
 import json
 import socket
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+
+from safetensors.torch import load_file
 
 from clearhead.files import sha256_file
 from clearhead.runs.checkpoint import MODEL, OPTIMIZER, STATE
 from clearhead.runs.directory import RunDirectory
 from clearhead.runs.records import read_json
+from clearhead.runs.sharded import is_shard
 from conftest import POEM
 from faults.forked import Ended, Forker
 
@@ -93,13 +97,20 @@ def told(run: RunDirectory, *but: str) -> list[dict[str, Any]]:
 def bits(run: RunDirectory, *but: str) -> dict[str, Any]:
     """All of a finished run that has to be the same: weights, moments, numbers, events."""
     folders = [run.checkpoint(step) for step in run.steps()]
-    found: dict[str, Any] = {
-        f"{folder.name}/{name}": sha256_file(folder / name) for folder in folders for name in (MODEL, OPTIMIZER)
-    }
+    found: dict[str, Any] = {}
+    for folder in folders:
+        shards = sorted(file for file in folder.iterdir() if is_shard(file.name))
+        found |= {f"{folder.name}/{file.name}": tensors(file) for file in shards}
+        found |= {f"{folder.name}/{name}": sha256_file(folder / name) for name in (MODEL, OPTIMIZER) if not shards}
     for folder in folders:
         state = read_json(folder / STATE)
         found[folder.name] = {**state, "trainer": {k: v for k, v in state["trainer"].items() if k not in CLOCKS}}
     return {**found, "told": told(run, *but)}
+
+
+def tensors(file: Path) -> dict[str, str]:
+    """What a file of tensors holds, by name: of several lines in its header, PyTorch's writer leaves the order open."""
+    return {name: sha256(tensor.numpy().tobytes()).hexdigest() for name, tensor in load_file(file).items()}
 
 
 def figures(run: RunDirectory) -> list[tuple[str, float]]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
@@ -10,6 +11,10 @@ from clearhead.cli.arguments import RUNS, Processes, Switch, flags, given_flags,
 from clearhead.cli.train import carry_out
 from clearhead.config import RunConfig
 from clearhead.errors import ConfigError
+
+if TYPE_CHECKING:
+    from clearhead.runs.directory import RunDirectory
+    from clearhead.training.job import Job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +28,8 @@ class Arguments:
     """A run's folder or name (default: the newest)."""
     max_iters: int | None = None
     """The step at which the run ends (default: as it was)."""
+    parallel: Literal["ddp", "fsdp"] | None = None
+    """How several processes train together from now on (default: as before)."""
     out: Path = RUNS
     """The folder that holds runs."""
     json: Switch = False
@@ -42,13 +49,15 @@ def run(argv: Sequence[str]) -> int:
     from clearhead.api import resume_job
     from clearhead.runs.directory import find_run
 
-    make = lambda _: resume_job(find_run(arguments.run, arguments.out), arguments.max_iters)  # noqa: E731
+    def make(_: "RunDirectory | None") -> "Job":
+        return resume_job(find_run(arguments.run, arguments.out), arguments.max_iters, arguments.parallel)
+
     return carry_out(make, arguments.out, arguments.json)
 
 
 def _refuse_changes(argv: Sequence[str]) -> None:
     """ConfigError for a setting that belongs to a run for good."""
-    settings = {flag.removeprefix("--") for flag in flags(RunConfig())} - {"max_iters"}
+    settings = {flag.removeprefix("--") for flag in flags(RunConfig())} - {"max_iters", "parallel"}
     for name in sorted(settings.intersection(given_flags(argv))):
         raise ConfigError(
             f"--{name} cannot change while a run goes on: its weights and moments belong to what was; "

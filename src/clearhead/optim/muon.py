@@ -143,7 +143,8 @@ class Muon(torch.optim.Optimizer):
         directions = torch._foreach_lerp(gradients, momenta, group["momentum"])  # Nesterov's look ahead
         torch._foreach_mul_(mine, 1 - group["lr"] * group["weight_decay"])
         if not is_sharded(weights[0]):
-            return self._move(mine, directions, parts, group)
+            self._move(mine, directions, parts, group)
+            return
         deal = Deal(weights)  # no row can be orthogonalised without the others
         gathered = deal.gather(directions)
         moves = [torch.zeros_like(matrix) for matrix in gathered]

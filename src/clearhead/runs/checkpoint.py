@@ -138,7 +138,7 @@ def write_snapshot(path: Path, taken: Snapshot) -> None:
 
 
 def write_shards(path: Path, taken: Snapshot) -> None:
-    """As `write_snapshot`, of sharded tensors: each rank writes its part. All ranks call it; rank 0 makes the folder."""
+    """As `write_snapshot`, of sharded tensors: all ranks call it, each writes its part, rank 0 makes the folder."""
     tensors = {**taken.weights, **taken.optimizer}
     if dist.get_rank():
         with storing(path):

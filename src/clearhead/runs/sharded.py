@@ -5,6 +5,9 @@ which rows of which tensors it holds, so there is no index, and nothing is pickl
 an ordinary checkpoint, and the reader reads those as well: one rank or many, as many as there were or others.
 """
 
+# torch documents its distributed checkpoints, but does not export them to type checkers.
+# pyright: reportPrivateImportUsage=false
+
 import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
@@ -45,8 +48,11 @@ def save_parts(folder: Path | None, tensors: Mapping[str, Tensor]) -> dict[str, 
 
     told: list[Any] = [folder]
     dist.broadcast_object_list(told, src=0, device=torch.device("cpu"))
-    with _one_failure():
-        dcp.save(dict(tensors), storage_writer=dcp.HuggingFaceStorageWriter(path=str(told[0]), save_distributed=True))
+    with _one_failure():  # sorted: what was read back lies in another order
+        dcp.save(
+            dict(sorted(tensors.items())),
+            storage_writer=dcp.HuggingFaceStorageWriter(path=str(told[0]), save_distributed=True),
+        )
     mine = _SHARD.format(dist.get_rank() + 1)
     found: list[Any] = [None] * dist.get_world_size()
     digest = sha256_file(told[0] / mine) if (told[0] / mine).exists() else None  # who holds no row writes no file

@@ -87,7 +87,6 @@ class CheckpointWriter:
         finally:
             self._idle.set()
 
-
     def _save(self, taken: Snapshot) -> None:
         write_snapshot(self.run.checkpoint(taken.step), taken)
 

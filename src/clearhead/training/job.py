@@ -176,21 +176,22 @@ def begin_job(draft: Draft, *, out: Path, name: str | None = None, init_from: Ru
     return Job(run, trainer, draft.rungs, draft.notices, lock)
 
 
-def resume_job(run: RunDirectory, max_iters: int | None = None) -> Job:
+def resume_job(run: RunDirectory, max_iters: int | None = None, parallel: str | None = None) -> Job:
     """A run as it was at its newest whole checkpoint. Events after it are taken back; they will come again.
 
-    With `max_iters` it goes on to that step, also where it was complete. CheckpointError where there is nothing to
-    go on from or to, where another process trains the run, and where files of it have changed.
+    With `max_iters` it goes on to that step, also where it was complete; with `parallel` its processes work together
+    in another way than before. CheckpointError where there is nothing to go on from or to, where another process
+    trains the run, and where files of it have changed.
     """
     lock = RunLock(run.lock_file)
     try:
-        return _resumed(run, max_iters, lock)
+        return _resumed(run, max_iters, parallel, lock)
     except BaseException:
         lock.release()
         raise
 
 
-def _resumed(run: RunDirectory, max_iters: int | None, lock: RunLock) -> Job:
+def _resumed(run: RunDirectory, max_iters: int | None, parallel: str | None, lock: RunLock) -> Job:
     run.verify()
     config, tokenizer = run.read_config(), run.read_tokenizer()
     sweep(run.path)
@@ -200,6 +201,7 @@ def _resumed(run: RunDirectory, max_iters: int | None, lock: RunLock) -> Job:
         raise CheckpointError(f"run {run.name} is a counted model: it is complete, there is nothing to resume")
     check_fits(checkpoint, config, tokenizer, run)
     check_ranks(config.train.batch_size, world().size)
+    before, config = config, config.with_settings({"parallel": parallel} if parallel else {})
     complete = is_complete(run, config, checkpoint)
     if max_iters == config.train.max_iters and not complete:
         max_iters = None  # it ends there already
@@ -218,6 +220,7 @@ def _resumed(run: RunDirectory, max_iters: int | None, lock: RunLock) -> Job:
     set_newer_aside(run, checkpoint.step)
     if max_iters is not None:
         drop_mixture(run)
+    if config != before:
         run.replace_config(config)
     trainer = Trainer(
         config, checkpoint.model, tokenizer, data, run, choose_runtime(config.train), losses_by_rung(rungs)

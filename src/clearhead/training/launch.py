@@ -69,6 +69,8 @@ class Orders:
     shape: dict[str, Any]
     """Of the model; its weights come with DDP."""
     progress: Progress
+    saved: Progress | None
+    """What lies on the disk: all save, or nobody does."""
     budget: Budget | None
     first_plan: int | None
 
@@ -123,7 +125,7 @@ def _prepared(make: Make, out: Path, ranks: Ranks, restarts: int) -> Job:
         _dismiss(ranks, 0)
         return job
     model, path = trainer.model, job.run.path.resolve()
-    plan = (trainer.progress, trainer.budget, trainer.first_plan)
+    plan = (trainer.progress, trainer.saver.saved, trainer.budget, trainer.first_plan)
     ranks.share(Orders(path, trainer.config, model.kind, model.to_config(), *plan))
     return job
 
@@ -152,7 +154,7 @@ def _following(ranks: Ranks) -> Job:
         budget=orders.budget,
         first_plan=orders.first_plan,
     )
-    trainer.progress = orders.progress
+    trainer.progress, trainer.saver.saved = orders.progress, orders.saved
     trainer.runtime.use_threads(orders.progress.threads)
     return Job(run, trainer, [])
 

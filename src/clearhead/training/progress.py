@@ -16,6 +16,7 @@ from clearhead.optim.sharded import local
 from clearhead.runs.checkpoint import optimizer_tensors
 from clearhead.runs.writer import CheckpointWriter
 from clearhead.training.events import Saved
+from clearhead.training.parallel import Ranks
 
 
 @dataclass
@@ -55,6 +56,14 @@ class Progress:
         if progress.step != step:
             raise CheckpointError(f"checkpoint {step} has the state of step {progress.step}; train again")
         return progress
+
+    def halve_parts(self, rows: int) -> str:
+        """Compute batches of so many rows in parts of half the size from now on; a line about it."""
+        before, self.micro_batches = self.micro_batches, min(rows, 2 * self.micro_batches)
+        return (
+            f"out of memory with {math.ceil(rows / before)} rows at a time: from now on "
+            f"{math.ceil(rows / self.micro_batches)} at a time, with the same tokens per step"
+        )
 
 
 @dataclass(frozen=True)
@@ -111,13 +120,14 @@ class Saver:
         held = (*self.model.parameters(), *optimizer_tensors(self.optimizer, self.model).values())
         return all(math.isfinite(local(t).detach().sum()) for t in held)  # a sum is where all are: one pass over memory
 
-    def due(self, step: int, reason: str | None, train: TrainConfig) -> bool | None:
+    def due(self, step: int, reason: str | None, train: TrainConfig, ranks: Ranks) -> bool | None:
         """Whether a save that is due is scheduled; None where none is due. `reason` is why the run ends, if it does."""
         if reason == "interrupted":
             return False
         if reason or (step and step % train.save_interval == 0):
             return True
-        return False if self.overdue(train.save_minutes) else None
+        timed = train.save_minutes is not None  # each rank has a clock of its own
+        return False if timed and ranks.any(self.overdue(train.save_minutes)) else None
 
     def save(self, progress: Progress, seconds: float, *, scheduled: bool) -> Iterator[Saved]:
         """Begin checkpoint `progress.step`, unless there is one that knows as much.

@@ -54,7 +54,7 @@ class Trainer:
         # What will be divided goes to the device in parts.
         self.model.to("cpu" if shards(self.train) else self.runtime.device, self.runtime.dtype)
         self.data.place(self.runtime.device, self.runtime.room)
-        self.optimizer = self._build_optimizer()
+        self.optimizer = registry.resolve("optimizers", self.train.optimizer)(self.model, self.train)
         self.feed = Feed(self.data, self.train, self.runtime)
         self.ranks = self.feed.ranks
         self.judge = Judge(self.model, self.tokenizer, self.feed, self.rungs)
@@ -65,11 +65,6 @@ class Trainer:
         self._unread: deque[Made] = deque()
         self._forward: Forward = self.model
         self._begun = time.perf_counter()
-
-    def _build_optimizer(self) -> torch.optim.Optimizer:
-        optimizer = registry.resolve("optimizers", self.train.optimizer)(self.model, self.train)
-        self._base_rates = [group["lr"] for group in optimizer.param_groups]
-        return optimizer
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint, whose model must be `self.model`: as many threads, the same parts of a batch."""
@@ -85,7 +80,8 @@ class Trainer:
         self.feed = self.judge.feed = self.certifier.feed = replace(self.feed, ranks=ranks)
         if shards(self.train):
             shard_model(self.model, ranks, self.runtime)
-            self.saver.optimizer = self.optimizer = self._build_optimizer()
+            self.optimizer = registry.resolve("optimizers", self.train.optimizer)(self.model, self.train)
+            self.saver.optimizer = self.optimizer
             self.saver.writer = ShardWriter(self.run, self.train.keep)
         elif not ranks.first:
             self.saver.writer = NoWriter(self.run, self.train.keep)
@@ -158,8 +154,8 @@ class Trainer:
         """
         step, train = self.progress.step, self.train
         factor = schedule(step, train)
-        for group, base_rate in zip(self.optimizer.param_groups, self._base_rates, strict=True):
-            group["lr"] = factor * base_rate
+        for group in self.optimizer.param_groups:
+            group["lr"] = factor * group.setdefault("peak_lr", group["lr"])
         norm = clip_gradients(self.model, train.grad_clip or math.inf, self.ranks)
         made = Made(step + 1, factor * train.learning_rate, self.runtime.fetch(torch.stack([loss, norm])))
         if not self.runtime.lag:
@@ -196,20 +192,12 @@ class Trainer:
             self.runtime.hand_back()
             if self.ranks.size > 1 or self.progress.micro_batches >= self.train.batch_size:
                 raise
-            yield self._halve_parts()
+            # It belongs to the step that is being made: a resume before it tells it again.
+            yield Notice(self.progress.step + 1, self.progress.halve_parts(self.train.batch_size))
             return
         self._unread.append(self.update(loss))
         yield from self._read(self.runtime.lag)
         self.saver.writer.check()
-
-    def _halve_parts(self) -> Notice:
-        progress, rows = self.progress, self.train.batch_size
-        before, progress.micro_batches = progress.micro_batches, min(rows, 2 * progress.micro_batches)
-        return Notice(
-            progress.step + 1,  # it belongs to the step that is being made: a resume before it tells it again
-            f"out of memory with {math.ceil(rows / before)} rows at a time: from now on "
-            f"{math.ceil(rows / progress.micro_batches)} at a time, with the same tokens per step",
-        )
 
     def _advice(self) -> str:
         return f"{self.saver.kept()}; try a smaller --block_size or --n_embd, and look with: clearhead doctor --run"
@@ -292,7 +280,7 @@ class Trainer:
             yield from self._save(scheduled=True)
 
     def _save_where_due(self, reason: str | None) -> Iterator[Event]:
-        scheduled = self.saver.due(self.progress.step, reason, self.train)
+        scheduled = self.saver.due(self.progress.step, reason, self.train, self.ranks)
         if scheduled is not None:
             yield from self._read()
             yield from self._save(scheduled=scheduled)
