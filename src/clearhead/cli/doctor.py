@@ -73,7 +73,7 @@ def _examine(arguments: Arguments, argv: Sequence[str], begun: float) -> int:
     from clearhead.training.fitting import examine
 
     wanted = train.request(arguments, argv, begun)
-    verdict = examine(wanted, _free_disk(arguments.out))
+    verdict = examine(wanted, _free_disk(arguments.out), arguments.processes.nproc or 1)
     if arguments.json:
         _print(verdict.document(), as_json=True)
     else:

@@ -21,6 +21,7 @@ from clearhead.training.footprint import (
     smaller,
 )
 from clearhead.training.memory import free_memory, resident
+from clearhead.training.parallel import check_ranks
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Verdict:
         memory, disk, room = self.footprint.memory, self.footprint.disk, self.room
         rows = [("run", _described(self.footprint))]
         rows += [(f"memory, {phase}", size(amount)) for phase, amount in memory.items()]
+        if self.footprint.part is not None:
+            rows.append((f"  each of {self.footprint.processes} processes, training", size(self.footprint.each)))
         rows.append(("  Python, torch, text", size(self.baseline.now) + " (guessed)" * (not self.baseline.measured)))
         rows += [(f"  {name}", size(amount)) for name, amount in _parts(self.footprint).items()]
         if self.footprint.device is not None:
@@ -76,15 +79,18 @@ class Verdict:
             "verdict": self.words,
             "run": _described(footprint),
             "memory": {"peak": footprint.peak, "free": self.room.memory, "measured": self.baseline.measured}
-            | {"phases": footprint.memory, "parts": {"Python, torch, text": self.baseline.now, **_parts(footprint)}},
+            | {"phases": footprint.memory, "parts": {"Python, torch, text": self.baseline.now, **_parts(footprint)}}
+            | {"processes": footprint.processes, "each": footprint.each},
             "device": {"peak": footprint.device, "free": self.room.device},
             "disk": {**asdict(disk), "run": disk.run, "free": self.room.disk},
             "notices": self.notices,
         }
 
 
-def examine(wanted: Mapping[str, Any], free_disk: int) -> Verdict:
+def examine(wanted: Mapping[str, Any], free_disk: int, processes: int = 1) -> Verdict:
     """The verdict on what `new_job` would be asked for, in a process that has done nothing else yet.
+
+    Of several processes on this machine it is this one that prepares, and judges at the end.
 
     The text is read, counted and planned for; where counting could already be too much, it is not tried.
     The errors are those of `new_job`.
@@ -93,10 +99,11 @@ def examine(wanted: Mapping[str, Any], free_disk: int) -> Verdict:
     text = read_text(wanted["config"], wanted["corpus"], name=wanted["name"], init_from=init_from)
     room = _room(text, free_disk)
     if room.memory is not None and most_counting(text) > room.memory - (resident() or 0):
-        return _untried(text, room)
+        return _untried(text, room, processes)
     draft = draft_run(text, init_from=init_from, budget=wanted["budget"], fixed=wanted["fixed"])
+    check_ranks(draft.config.train.batch_size, processes)
     baseline = rehearse(draft.config, text.runtime)
-    footprint = predict(draft, baseline)
+    footprint = predict(draft, baseline, processes)
     ngrams = next(rung.parameters for rung in draft.rungs if rung.name == "ngram")
     return _judge(footprint, text, baseline, room, ngrams, draft.notices)
 
@@ -117,12 +124,12 @@ def _room(text: Text, free_disk: int) -> Room:
     return Room(None if free is None else free + (resident() or 0), device, free_disk)
 
 
-def _untried(text: Text, room: Room) -> Verdict:
+def _untried(text: Text, room: Room, processes: int) -> Verdict:
     """The verdict where counting the text may be too much."""
     now, ngrams = resident() or 0, most_ngrams(text)
     baseline = Baseline(now, now + most_counting(text), measured=True)
     config, notices = fit_block(text.config, text.data)
-    footprint = predict_training(config, text, baseline, ngrams)
+    footprint = predict_training(config, text, baseline, ngrams, processes=processes)
     return _judge(footprint, text, baseline, room, ngrams, [*text.notices, *notices])
 
 
@@ -164,7 +171,7 @@ def _too_much_memory(footprint: Footprint, text: Text, baseline: Baseline, room:
 
     def helps(settings: dict[str, int]) -> bool:
         other = footprint.config.with_settings(settings)
-        return room.holds_memory(predict_training(other, text, baseline, ngrams))
+        return room.holds_memory(predict_training(other, text, baseline, ngrams, processes=footprint.processes))
 
     offered = list(smaller(footprint.config))
     first = bisect_left(offered, True, key=helps)  # each takes less than the one before
@@ -187,10 +194,16 @@ def _described(footprint: Footprint) -> str:
 
 
 def _parts(footprint: Footprint) -> dict[str, int]:
-    """What training takes beside Python and torch, in bytes."""
+    """What training takes beside Python and torch, in bytes; of several processes what each takes."""
     tensors = footprint.tensors
     if tensors is None:
         return {}
+    if (part := footprint.part) is not None:
+        shared = {"gathered for a while": part.gathered} if part.gathered else {}
+        return {"weights": part.weights, "gradients": part.gradients, "moments": part.moments, **shared} | {
+            "activations, logits": part.passes,
+            "copy to save from": footprint.copy or part.saving,
+        }
     return {
         "weights": tensors.weights,
         "gradients": tensors.gradients,

@@ -18,6 +18,7 @@ from clearhead.models.counting import BYTES_PER_NGRAM, MAX_BYTES, named_arrays
 from clearhead.models.ngram import ROW_CELLS
 from clearhead.models.windows import CHUNK
 from clearhead.runtime import Runtime
+from clearhead.training.dividing import Part, share_of, weigh_part
 from clearhead.training.draft import Draft, Text
 from clearhead.training.memory import peak_resident, resident
 from clearhead.training.sinks import MOST_STEP_LINES, TensorBoard
@@ -85,6 +86,11 @@ class Footprint:
     disk: Disk
     copy: int = 0
     """What a checkpoint is written from while training goes on; part of the memory."""
+    part: Part | None = None
+    """What each takes of several processes, which share the main memory."""
+    processes: int = 1
+    each: int = 0
+    """Main memory of one of them while it trains, rank 0's copy aside; of a single process all."""
 
     @property
     def phase(self) -> str:
@@ -131,8 +137,8 @@ def rehearse(config: RunConfig, runtime: Runtime) -> Baseline:
     return Baseline(now or TYPICAL, most or TYPICAL, now is not None)
 
 
-def predict(draft: Draft, baseline: Baseline) -> Footprint:
-    """What the run of a draft will take."""
+def predict(draft: Draft, baseline: Baseline, processes: int = 1) -> Footprint:
+    """What the run of a draft will take, in so many processes on this machine."""
     config, text = draft.config, draft.text
     order = config.order or next((rung.context + 1 for rung in draft.rungs if rung.name == "ngram"), None)
     counted = next(rung.parameters for rung in draft.rungs if rung.name == "ngram")
@@ -144,23 +150,31 @@ def predict(draft: Draft, baseline: Baseline) -> Footprint:
     if config.model == "ngram":
         memory = {COUNTED: baseline.most, JUDGING: baseline.now + 3 * BYTES_PER_NGRAM * counted}
         return Footprint(config, None, memory, None, Disk(_tokens(text), file + SMALL_FILES, 1, 0, SETTINGS))
-    return predict_training(config, text, baseline, counted, file)
+    return predict_training(config, text, baseline, counted, file, processes)
 
 
-def predict_training(config: RunConfig, text: Text, baseline: Baseline, ngrams: int, ngram_file: int = 0) -> Footprint:
+def predict_training(
+    config: RunConfig, text: Text, baseline: Baseline, ngrams: int, ngram_file: int = 0, processes: int = 1
+) -> Footprint:
     """The same for a model that gradients train, beside a counted one of so many n-grams."""
-    tensors = weigh(config, text.tokenizer.vocab_size, text.runtime)
-    copy = tensors.weights + tensors.moments if _saves_midway(config) else 0
-    training = _training(tensors)
-    judging = _judging(tensors, config, text, ngrams)
-    on_cpu = text.runtime.device.type != "cuda"
+    vocab_size, runtime = text.tokenizer.vocab_size, text.runtime
+    tensors = weigh(share_of(config, processes), vocab_size, runtime)
+    part = weigh_part(config, vocab_size, runtime, tensors, processes) if processes > 1 else None
+    shares = part is not None and config.train.parallel == "fsdp"
+    copy = tensors.weights + tensors.moments if _saves_midway(config) and not shares else 0
+    training = _training(tensors, part)
+    judging = _judging(tensors, part.held if part else tensors.held, config, text, ngrams)
+    on_cpu = runtime.device.type != "cuda"
+    aside = max(part.beginning, part.saving) if part else 0
+    each = baseline.now + (max(training, aside) if on_cpu else aside)
     memory = {
-        COUNTED: baseline.most,
-        TRAINING: baseline.now + copy + training * on_cpu,
+        COUNTED: baseline.most + (processes - 1) * baseline.now,
+        TRAINING: processes * each + copy,
         JUDGING: baseline.now + (judging if on_cpu else counting_bytes(ngrams, len(text.data.ids("counts")))),
     }
     device = None if on_cpu else max(training, judging) + _placed(text)
-    return Footprint(config, tensors, memory, device, _disk(config, text, tensors, ngram_file), copy)
+    disk = _disk(config, text, tensors, ngram_file)
+    return Footprint(config, tensors, memory, device, disk, copy, part, processes, each)
 
 
 def smaller(config: RunConfig) -> Iterator[dict[str, int]]:
@@ -183,19 +197,20 @@ def smaller(config: RunConfig) -> Iterator[dict[str, int]]:
             yield settings
 
 
-def _training(tensors: Tensors) -> int:
-    beside = max(STEPS * tensors.step.all, _passing(tensors.evaluation))
-    return tensors.weights + tensors.moments + round(beside)
+def _training(tensors: Tensors, part: Part | None) -> int:
+    if part is None:
+        return tensors.held + round(max(STEPS * tensors.step.all, _passing(tensors.evaluation)))
+    return part.held + round(max(STEPS * part.step, part.gathered + _passing(tensors.evaluation)))
 
 
 def _passing(taken: Taken) -> int:
     return taken.all + GAPS * taken.small
 
 
-def _judging(tensors: Tensors, config: RunConfig, text: Text, ngrams: int) -> int:
+def _judging(tensors: Tensors, held: int, config: RunConfig, text: Text, ngrams: int) -> int:
     """The trainer's weights and moments are still there when the checkpoint is read that is used, and the one that
     judged; the n-gram is counted again beside them, once with dev and once without, and all speak of a text."""
-    held, speaking = tensors.weights + tensors.moments, _passing(tensors.judging)
+    speaking = _passing(tensors.judging)
     reading = tensors.weights + max(tensors.weights, tensors.moments)
     if config.trained != "gpt" or not has_dev(text.data):
         return held + max(reading, tensors.weights + speaking)

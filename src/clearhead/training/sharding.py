@@ -7,6 +7,8 @@ Rajbhandari et al. 2020, "ZeRO: Memory optimizations toward training trillion pa
 # torch documents its _foreach functions, one launch for many tensors, but does not export them to type checkers.
 # pyright: reportPrivateImportUsage=false
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_, get_total_norm
@@ -40,10 +42,14 @@ def shard_model(model: LanguageModel, ranks: Ranks, runtime: Runtime) -> None:
     if runtime.device.type == "cuda":
         torch.cuda.set_device(runtime.device)
     mesh = init_device_mesh(runtime.device.type, (ranks.size,))
-    for stack in model.children():
-        for block in stack if isinstance(stack, nn.ModuleList) else ():
-            fully_shard(block, mesh=mesh)
+    for block in blocks(model):
+        fully_shard(block, mesh=mesh)
     fully_shard(model, mesh=mesh)
+
+
+def blocks(model: nn.Module) -> Iterator[nn.Module]:
+    """The layers of a model's stacks, which are gathered one by one."""
+    yield from (block for stack in model.children() if isinstance(stack, nn.ModuleList) for block in stack)
 
 
 def whole_model(model: LanguageModel, ranks: Ranks) -> LanguageModel | None:

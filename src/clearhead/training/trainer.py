@@ -49,9 +49,9 @@ class Trainer:
     """How many steps the plan had that the run began with; None where that is not known to have changed."""
 
     def __post_init__(self) -> None:
-        keep_memory()
         self.train = self.config.train
-        # What will be divided goes to the device in parts.
+        # What will be divided goes to the device in parts, and its gathered blocks back to the system.
+        release_memory() if shards(self.train) else keep_memory()
         self.model.to("cpu" if shards(self.train) else self.runtime.device, self.runtime.dtype)
         self.data.place(self.runtime.device, self.runtime.room)
         self.optimizer = registry.resolve("optimizers", self.train.optimizer)(self.model, self.train)

@@ -59,6 +59,11 @@ class Tensors:
     model_file: int
     optimizer_file: int
 
+    @property
+    def held(self) -> int:
+        """What stays from step to step."""
+        return self.weights + self.moments
+
 
 def build_model(config: RunConfig, vocab_size: int) -> LanguageModel:
     """The model that gradients train, with the weights that its class gives it."""
@@ -106,7 +111,15 @@ class Counted:
 
 
 def make_step(model: LanguageModel, optimizer: torch.optim.Optimizer, train: TrainConfig, runtime: Runtime) -> None:
-    """The operations of `Trainer.step` on a batch of zeros; of its parts the first three: others take no more."""
+    """The operations of `Trainer.step` on a batch of zeros."""
+    loss = compute_gradients(model, train, runtime)
+    torch.stack([loss, clip_grad_norm_(model.parameters(), train.grad_clip or math.inf)])
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def compute_gradients(model: LanguageModel, train: TrainConfig, runtime: Runtime) -> Tensor:
+    """Those of `Trainer.gradients`, of the parts of the batch the first three: others take no more."""
     loss = torch.zeros((), device=runtime.device, dtype=runtime.dtype)
     parts = micro_batches(*_batch(train.batch_size, train.block_size, runtime), train.accumulation, train.batch_size)
     for x, y, share in islice(parts, 3):
@@ -115,9 +128,19 @@ def make_step(model: LanguageModel, optimizer: torch.optim.Optimizer, train: Tra
         assert part is not None
         (part * share).backward()
         loss += part.detach() * share
-    torch.stack([loss, clip_grad_norm_(model.parameters(), train.grad_clip or math.inf)])
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    return loss
+
+
+def weigh_passes(config: RunConfig, vocab_size: int, runtime: Runtime) -> Taken:
+    """What the forward and the backward pass of a step take beside weights, where no gradient is kept."""
+    with pretending(runtime.dtype) as meter:
+        with torch.device(runtime.device):
+            model = build_model(config, vocab_size)
+        for weight in model.parameters():
+            weight.register_post_accumulate_grad_hook(lambda weight: setattr(weight, "grad", None))
+        counted = Counted(meter, runtime.device)
+        compute_gradients(model, config.train, runtime)
+        return counted.peak()
 
 
 def _batch(B: int, T: int, runtime: Runtime) -> tuple[Tensor, Tensor]:
