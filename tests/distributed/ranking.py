@@ -96,7 +96,10 @@ def bear_witness(trainer: Any, folder: Path, said: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """`python ranking.py FOLDER STEP RANK WORDS`: the command as torchrun runs it; the rank is killed once."""
+    """`python ranking.py FOLDER STEP RANK WORDS`: the command as torchrun runs it; the rank is killed once.
+
+    The most memory that each rank has held is written down when it ends.
+    """
     folder, at, whose, *words = sys.argv[1:]
     from clearhead.training import judging
 
@@ -105,8 +108,11 @@ def main() -> None:
         suffer(at=int(at), kill=signal.SIGKILL)
     (Path(folder) / f"pid-{os.environ['RANK']}").write_text(str(os.getpid()))
     from clearhead.cli.main import main
+    from clearhead.training.memory import peak_resident
 
-    sys.exit(main(words))
+    code = main(words)
+    (Path(folder) / f"peak-{os.environ['RANK']}").write_text(str(peak_resident()))
+    sys.exit(code)
 
 
 if __name__ == "__main__":

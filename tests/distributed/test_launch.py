@@ -1,5 +1,6 @@
 """torchrun begins the ranks, and begins them anew: with its own command, and with `--nproc`."""
 
+import json
 import os
 import random
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from clearhead.cli.arguments import _without
+from clearhead.data.grammar import grammar_text
 from clearhead.runs.directory import RunDirectory
 from clearhead.runs.verification import verify_run
 from conftest import POEM
@@ -112,15 +114,16 @@ def test_a_signal_to_the_launcher_saves_and_leaves(folder):
 
 
 @pytest.mark.slow
-def test_a_rank_killed_at_any_moment_never_hangs_and_the_run_ends_the_same(folder):
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_a_rank_killed_at_any_moment_never_hangs_and_the_run_ends_the_same(folder, parallel):
     """20 launches, in each a rank killed at a moment of its own: reading, starting, stepping, saving, ending."""
-    flags = {"dropout": 0.2, "max_iters": 60, "save_interval": 5}
+    flags = {"dropout": 0.2, "max_iters": 60, "save_interval": 5, "parallel": parallel}
     begun = time.monotonic()
-    assert end(begin(folder, ["clearhead", *train(folder, "whole", **flags), "--nproc", 2]))[0] == 0
-    whole, seconds = RunDirectory(folder / "runs" / "whole"), time.monotonic() - begun
+    assert end(begin(folder, ["clearhead", *train(folder, f"whole-{parallel}", **flags), "--nproc", 2]))[0] == 0
+    whole, seconds = RunDirectory(folder / "runs" / f"whole-{parallel}"), time.monotonic() - begun
     draw, restarted = random.Random(9), 0
     for number in range(20):
-        words = train(folder, f"shot-{number}", **flags)
+        words = train(folder, f"shot-{parallel}-{number}", **flags)
         process = begin(folder, ["clearhead", *words, "--nproc", 2, "--max_restarts", 3])
         time.sleep(draw.uniform(0.3, 1.0) * seconds)
         if ranks := ranks_of(process.pid):
@@ -128,7 +131,7 @@ def test_a_rank_killed_at_any_moment_never_hangs_and_the_run_ends_the_same(folde
                 os.kill(draw.choice(list(ranks.values())), signal.SIGKILL)
         code, said, complained = end(process)
         assert code == 0, (number, said, complained)
-        run = RunDirectory(folder / "runs" / f"shot-{number}")
+        run = RunDirectory(folder / "runs" / f"shot-{parallel}-{number}")
         assert bits(run, *RESTARTED) == bits(whole, *RESTARTED), number
         restarted += any("restart 1" in event.get("message", "") for event in run.read_events())
     assert restarted >= 5, "some kills came while there was a run to go on with"
@@ -158,3 +161,29 @@ def test_two_agents_with_a_static_meeting_point(folder):
     ]
     assert [end(agent)[0] for agent in agents] == [0, 0]
     assert verify_run(RunDirectory(folder / "runs" / "static")).ok
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_each_process_takes_the_memory_that_doctor_predicts(folder, parallel):
+    """10.6 million parameters, whole and in parts: each rank's peak within a fifth of what was predicted for it."""
+    text = folder / "long.txt"
+    text.write_text((grammar_text() * 20)[:800_000], encoding="utf-8")
+    shape = {"n_layer": 6, "n_head": 6, "n_embd": 384, "block_size": 128, "batch_size": 4, "accumulation": 1}
+    short = {"max_iters": 4, "eval_interval": 3, "eval_iters": 1, "save_interval": 2, "dev_iters": 0}
+    flags = {**shape, **short, "optimizer": "adamw", "precision": "float32", "parallel": parallel, "device": "cpu"}
+    words = [str(text), *(str(word) for flag, value in flags.items() for word in (f"--{flag}", value))]
+    told = end(begin(folder, ["clearhead", "doctor", "--run", *words, "--nproc", 2, "--json"]))[1]
+    memory = json.loads(told)["memory"]
+    words = ["train", *words, "--out", folder / "runs", "--name", f"weighed-{parallel}"]
+    options = ["--standalone", "--nproc_per_node", 2]
+    code, _, complained = end(
+        begin(folder, ["torch.distributed.run", *options, HERE / "ranking.py", folder, -1, -1, *words])
+    )
+    assert code == 0, complained
+    phases, each = memory["phases"], memory["each"]
+    first = max(phases["training"] - each, phases["judging"])
+    for rank, predicted in enumerate((first, each)):
+        assert predicted == pytest.approx(int((folder / f"peak-{rank}").read_text()), rel=0.2), rank
+    if parallel == "fsdp":  # what is held: weights and two moments
+        assert memory["parts"]["weights"] + memory["parts"]["moments"] == pytest.approx(6 * 10.6e6, rel=0.02)

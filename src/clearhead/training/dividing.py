@@ -34,7 +34,9 @@ class Part:
     moments: int
     gradients: int
     gathered: int
-    """What is whole for a while, or stands beside what it is a copy of."""
+    """What is whole for a while in a step, or stands beside what it is a copy of."""
+    shown: int
+    """What of that is whole in an evaluation."""
     passes: int
     """Activations and logits of its rows."""
     beginning: int
@@ -80,10 +82,10 @@ def weigh_part(config: RunConfig, vocab_size: int, runtime: Runtime, tensors: Te
     passes = weigh_passes(mine, vocab_size, runtime).all
     weights, moments, gradients = tensors.weights, tensors.moments, tensors.gradients
     if config.train.parallel == "ddp":  # rank 0 alone saves, from a copy
-        return Part(weights, moments, gradients, gathered=0, passes=passes, beginning=2 * weights, saving=0)
+        return Part(weights, moments, gradients, gathered=0, shown=0, passes=passes, beginning=2 * weights, saving=0)
     groups = weigh_groups(config, vocab_size, runtime.dtype)
     # Of a block that is gathered its buffer and its weights, of one that is reduced its gradients and what is sent.
-    gathered = 2 * groups.rest + 2 * 2 * groups.block
+    shown, gathered = groups.rest + 4 * groups.block, 2 * groups.rest + 4 * groups.block
     if mine.train.accumulation > 1:  # gradients wait whole until the last part of the batch
         gathered += gradients
     return Part(
@@ -91,6 +93,7 @@ def weigh_part(config: RunConfig, vocab_size: int, runtime: Runtime, tensors: Te
         moments=-(-moments // processes),
         gradients=-(-gradients // processes),
         gathered=gathered,
+        shown=shown,
         passes=passes,
         beginning=2 * weights,
         saving=-(-(weights + moments) // processes),

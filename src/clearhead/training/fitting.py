@@ -202,7 +202,7 @@ def _parts(footprint: Footprint) -> dict[str, int]:
         shared = {"gathered for a while": part.gathered} if part.gathered else {}
         return {"weights": part.weights, "gradients": part.gradients, "moments": part.moments, **shared} | {
             "activations, logits": part.passes,
-            "copy to save from": footprint.copy or part.saving,
+            "a copy on rank 0": footprint.copy,
         }
     return {
         "weights": tensors.weights,
