@@ -45,10 +45,11 @@ def suffer(at: int = -1, kill: int | None = None, nan: bool = False, stand: bool
                 trainer.model.register_forward_hook(lambda _, __, out: out._replace(loss=out.loss * math.nan))
         if not witness:
             return real(trainer)
-        with overhearing() as names:
+        with overhearing() as heard:
             found = real(trainer)
-        said["sums"] = sum("reduce_scatter" in name for name in names)
-        said["gathers"] = sum("_allgather_base" in name for name in names)
+        for what, name in {"sums": "_reduce_scatter_base_", "gathers": "_allgather_base_"}.items():
+            sizes = [size for operation, size in heard if name in operation]
+            said[what], said[f"{what}_bytes"] = len(sizes), sum(sizes)
         return found
 
     def update(trainer: Trainer, loss: Any) -> Any:
@@ -61,20 +62,20 @@ def suffer(at: int = -1, kill: int | None = None, nan: bool = False, stand: bool
 
 
 @contextmanager
-def overhearing() -> Iterator[list[str]]:
-    """The names of the operations by which ranks talk to each other inside the block."""
+def overhearing() -> Iterator[list[tuple[str, int]]]:
+    """The operations by which ranks talk to each other inside the block, each with the bytes of its largest tensor."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
-    names: list[str] = []
+    heard: list[tuple[str, int]] = []
 
     class Listening(TorchDispatchMode):
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             if func.namespace == "c10d":
-                names.append(func.name())
+                heard.append((func.name(), max((t.nbytes for t in args if hasattr(t, "nbytes")), default=0)))
             return func(*args, **(kwargs or {}))
 
     with Listening():
-        yield names
+        yield heard
 
 
 def bear_witness(trainer: Any, folder: Path, said: dict[str, Any]) -> None:

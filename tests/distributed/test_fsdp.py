@@ -18,6 +18,8 @@ from clearhead.runs.directory import RunDirectory
 from clearhead.runs.records import read_json, to_json
 from clearhead.runs.sharded import read_whole, shards_of
 from clearhead.runs.verification import verify_run
+from clearhead.training.dividing import weigh_groups
+from clearhead.training.scaling import Model, moved
 from distributed.team import Team, bits, figures, told, witnesses
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="children are forked from a process that knows torch")
@@ -110,6 +112,13 @@ def test_each_rank_holds_its_part_and_gradients_are_added_once_a_step(team, tmp_
     for one, two in zip(said[1], said[2], strict=True):
         assert two[0]["sums"] == one[0]["sums"] == 2, "one for the block, one for the rest"
         assert two[0]["gathers"] > one[0]["gathers"] > 0
+    config = team.directory("parts-1").read_config()
+    vocab_size = team.directory("parts-1").read_tokenizer().vocab_size
+    groups = weigh_groups(config, vocab_size, torch.float32)
+    for accumulation, steps in said.items():
+        sent = moved(Model(groups.rest + groups.block, groups, blocks=1), "fsdp", 2, accumulation)
+        heard = (steps[3][0]["gathers_bytes"] + steps[3][0]["sums_bytes"]) / 2
+        assert heard == sent.bytes, "what the cost model counts is what was sent"
 
 
 def test_the_same_ranks_end_with_the_same_bits(team, whole):
