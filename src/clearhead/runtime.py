@@ -262,6 +262,8 @@ def choose_device(asked: str) -> str:
     """
     import torch
 
+    if asked.startswith("cuda:") and (size := world().size) > 1:
+        raise ConfigError(f"device={asked} is one GPU for {size} processes; leave it out, and each takes its own")
     if asked in ("auto", "cuda") and torch.cuda.is_available():
         here, gpus = world(), torch.cuda.device_count()
         if here.local_rank >= gpus:

@@ -174,6 +174,22 @@ def test_a_batch_with_fewer_samples_than_ranks_is_one_line_on_rank_0(team):
     assert not team.directory("few").path.exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--n_emb", "3"], "unknown argument '--n_emb'"),
+        (["--n_embd", "many"], "n_embd"),
+        (["--device", "cuda:1"], "device=cuda:1 is one GPU for 2 processes; leave it out, and each takes its own"),
+    ],
+)
+def test_wrong_words_are_one_line_on_rank_0(team, words, said):
+    first, second = team.run(2, [*team.words("wrong"), *words])
+    assert (first.code, second.code, second.told) == (2, 2, "")
+    assert said in first.told
+    assert first.told.count("\n") == 1
+    assert not team.directory("wrong").path.exists()
+
+
 def test_a_world_that_cannot_be_is_one_line(monkeypatch):
     for told_rank, told_size in (("2", "2"), ("x", "2"), ("0", "-1")):
         monkeypatch.setenv("RANK", told_rank)

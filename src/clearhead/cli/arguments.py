@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import io
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -12,6 +12,7 @@ import tyro
 
 from clearhead.config import DataConfig, RunConfig, TokenizerConfig
 from clearhead.errors import ConfigError, did_you_mean
+from clearhead.runtime import world
 
 Record = TypeVar("Record")
 Switch = Annotated[bool, tyro.conf.FlagCreatePairsOff]
@@ -48,6 +49,17 @@ def parse(record: type[Record], verb: str, argv: Sequence[str], default: Record 
         raise ConfigError(f"unknown argument '{flag}': {hint}")
     assert parsed is not None
     return parsed
+
+
+@contextlib.contextmanager
+def said_once() -> Iterator[None]:
+    """A block in which the words are read: of several processes that have the same ones, the first alone complains."""
+    try:
+        yield
+    except ConfigError as error:
+        if world().rank:
+            raise SystemExit(error.exit_code) from None
+        raise
 
 
 def flags(record: Any) -> list[str]:

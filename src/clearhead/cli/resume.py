@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
-from clearhead.cli.arguments import RUNS, Processes, Switch, flags, given_flags, parse
+from clearhead.cli.arguments import RUNS, Processes, Switch, flags, given_flags, parse, said_once
 from clearhead.cli.train import carry_out
 from clearhead.config import RunConfig
 from clearhead.errors import ConfigError
@@ -40,9 +40,9 @@ class Arguments:
 
 def run(argv: Sequence[str]) -> int:
     """Resume, judge, and print the run's folder."""
-    _refuse_changes(argv)
-    arguments = parse(Arguments, "resume", argv)
-
+    with said_once():
+        _refuse_changes(argv)
+        arguments = parse(Arguments, "resume", argv)
     if arguments.processes.nproc:
         return arguments.processes.launch("resume", argv)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clearhead.cli.arguments import RUNS, Processes, Switch, Words, given_flags, parse
+from clearhead.cli.arguments import RUNS, Processes, Switch, Words, given_flags, parse, said_once
 from clearhead.config import RunConfig
 from clearhead.errors import CompleteError
 from clearhead.fields import load_config
@@ -52,7 +52,8 @@ class Arguments:
 def run(argv: Sequence[str]) -> int:
     """Train, judge, and print the run's folder."""
     start = time.perf_counter()
-    arguments = parse(Arguments, "train", argv, Arguments(settings=defaults(argv)))
+    with said_once():
+        arguments = parse(Arguments, "train", argv, Arguments(settings=defaults(argv)))
     if arguments.processes.nproc:
         return arguments.processes.launch("train", argv)
 
