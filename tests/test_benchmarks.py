@@ -95,3 +95,11 @@ def test_a_faster_step_is_a_larger_figure() -> None:
     figures = module.compare([[1.0, 1.0]] * 4, [[1.5, 1.5]] * 4, {"ours": 2.0, "nanogpt": 2.0})
     assert figures["tokens_per_second_over_theirs"] == 1.5
     assert figures["steps_each"] == 8
+
+
+def test_the_page_of_many_gpus_says_what_the_model_computes() -> None:
+    scale = import_module("scale")
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8").splitlines()
+    for table in (scale.tables(), scale.bytes_table()):
+        for line in "\n".join(table).splitlines():
+            assert line in page
