@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import resource
 import signal
 import sys
 import time
@@ -28,9 +29,18 @@ def rank(rank: int, size: int, port: int, **harm: Any) -> None:
         suffer(**harm)
 
 
-def suffer(at: int = -1, kill: int | None = None, nan: bool = False, stand: bool = False, witness: str = "") -> None:
-    """At a step: a signal to itself, a loss that is no number, or standing still. `witness` is a folder for what the
-    rank saw: its batch, hashes, and what it said to others while it computed gradients."""
+def suffer(
+    at: int = -1,
+    kill: int | None = None,
+    nan: bool = False,
+    stand: bool = False,
+    full: bool = False,
+    witness: str = "",
+) -> None:
+    """At a step: a signal to itself, a loss that is no number, standing still, or no file longer than 4 kB any more.
+
+    `witness` is a folder for what the rank saw: its batch, hashes, and what it said to others about gradients.
+    """
     from clearhead.training.trainer import Trainer
 
     real, end, said = Trainer.gradients, Trainer.update, dict[str, Any]()
@@ -39,6 +49,8 @@ def suffer(at: int = -1, kill: int | None = None, nan: bool = False, stand: bool
         if trainer.progress.step == at:
             if kill is not None:
                 os.kill(os.getpid(), kill)
+            if full:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
             if stand:
                 time.sleep(8)
             if nan:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from clearhead.config import RunConfig
 from clearhead.errors import CheckpointError, ConfigError
@@ -202,6 +203,18 @@ def test_a_loss_that_is_no_number_on_one_rank_stops_all_with_one_message(team):
     assert ends[1].told == ""
 
 
+def test_a_disk_that_refuses_one_rank_stops_all_with_one_message(team):
+    """The newest whole checkpoint stays, and nothing half-written beside it."""
+    ends = team.run(2, team.words("refused", parallel="fsdp"), whose=1, at=6, full=True)
+    assert [ended.code for ended in ends] == [1, 1]
+    assert "step-8: File too large" in ends[0].told
+    assert "checkpoint 5 is whole" in ends[0].told
+    assert ends[1].told == ""
+    run = team.directory("refused")
+    assert sorted(folder.name for folder in run.checkpoints.iterdir()) == ["step-4", "step-5"]
+    assert verify_run(run).ok
+
+
 def broken(cut: Path, name: str) -> tuple[RunDirectory, Path]:
     run = copied(cut, name)
     return run, run.checkpoint(5) / shards_of(read_json(run.checkpoint(5) / MANIFEST))[1]
@@ -237,6 +250,22 @@ def test_parts_that_do_not_cover_a_tensor_are_refused(cut):
     (folder / MANIFEST).write_text(to_json(digests))
     with pytest.raises(CheckpointError, match=r"(hold [\d,]+ of the [\d,]+ numbers of|is missing|has shape)"):
         load_checkpoint(run, 5)
+
+
+@pytest.mark.parametrize(
+    "info",
+    [None, "{", "[]", "{}", '{"lm_head.weight": {}}', '{"lm_head.weight": {"saved_offsets": ["a", {}]}}', "[" * 5_000],
+)
+def test_a_header_of_somebody_else_is_one_line(cut, tmp_path, info):
+    """Right hashes over wrong words: which rows a file holds is a stranger's until they fit."""
+    run, part = broken(cut, f"header-{tmp_path.name}")
+    metadata = {} if info is None else {"DCP_SHARDING_INFO": info}
+    save_file(load_file(part), part, metadata=metadata)
+    digests = {**read_json(part.parent / MANIFEST), part.name: sha256_file(part)}
+    (part.parent / MANIFEST).write_text(to_json(digests))
+    with pytest.raises(CheckpointError, match="cannot be read") as refused:
+        load_checkpoint(run, 5)
+    assert "\n" not in str(refused.value)
 
 
 def test_resume_says_in_one_line_what_it_passed_over(team, cut):

@@ -62,7 +62,8 @@ def save_parts(folder: Path | None, tensors: Mapping[str, Tensor]) -> dict[str, 
 
 def read_whole(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Weights and moments of a checkpoint, whole, by this process alone; CheckpointError where rows are missing."""
-    tensors = {name: torch.empty(shape, dtype=dtype) for name, (shape, dtype) in _described(folder).items()}
+    # Zeros: a stranger's parts may overlap, and what they leave out must not be what memory held before.
+    tensors = {name: torch.zeros(shape, dtype=dtype) for name, (shape, dtype) in _described(folder).items()}
     _load(tensors, folder, alone=True)
     moments = {name for name in tensors if name.rpartition(".")[0] in tensors}
     return (
@@ -78,7 +79,7 @@ def read_moments(folder: Path, model: nn.Module) -> dict[str, Tensor]:
         weight = weights.get(name.rpartition(".")[0])
         if weight is not None:
             alike = shape == weight.shape
-            moments[name] = torch.empty_like(weight, dtype=dtype) if alike else torch.empty(shape, dtype=dtype)
+            moments[name] = torch.zeros_like(weight, dtype=dtype) if alike else torch.zeros(shape, dtype=dtype)
     _load(moments, folder, alone=False)
     return moments
 

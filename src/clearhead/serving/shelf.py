@@ -4,12 +4,14 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from clearhead.api import Run
 from clearhead.config import ServeConfig
 from clearhead.errors import ClearheadError, ConfigError
 from clearhead.runs.checkpoint import MODEL
 from clearhead.runs.directory import RunDirectory
+from clearhead.runs.sharded import is_shard
 from clearhead.serving.errors import ApiError, busy, short
 from clearhead.serving.lane import Lane
 from clearhead.serving.writing import Vocabulary
@@ -148,10 +150,15 @@ class Shelf:
 
 def footprint(run: RunDirectory, slots: int) -> int:
     """About how many bytes a run takes in memory: its weights, and keys and values of `slots` full windows."""
-    weights = max((file.stat().st_size for file in run.checkpoints.glob(f"*/{MODEL}")), default=0)
+    weights = max(map(_weights_size, run.checkpoints.glob("*")), default=0)
     config = run.read_config()
     keys = 2 * config.architecture.n_layer * config.architecture.n_embd * config.train.block_size * 4
     return weights + (slots * keys if config.trained == "gpt" else 0)
+
+
+def _weights_size(checkpoint: Path) -> int:
+    """Bytes of its weights; of a checkpoint in parts with their moments, which are read too."""
+    return sum(f.stat().st_size for f in checkpoint.glob("*") if f.name == MODEL or is_shard(f.name))
 
 
 def _room(config: ServeConfig) -> int:

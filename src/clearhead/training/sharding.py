@@ -7,6 +7,7 @@ Rajbhandari et al. 2020, "ZeRO: Memory optimizations toward training trillion pa
 # torch documents its _foreach functions, one launch for many tensors, but does not export them to type checkers.
 # pyright: reportPrivateImportUsage=false
 
+import warnings
 from collections.abc import Iterator
 
 import torch
@@ -38,6 +39,8 @@ def shard_model(model: LanguageModel, ranks: Ranks, runtime: Runtime) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
+    # Logits may be a view; nobody writes into them.
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view", UserWarning)
     model.load_state_dict(ranks.share_tensors(model.state_dict()))
     if runtime.device.type == "cuda":
         torch.cuda.set_device(runtime.device)
