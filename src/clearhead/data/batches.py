@@ -52,14 +52,13 @@ def windows(ids: Ids, block_size: int, batch_size: int) -> Iterator[tuple[Tensor
 
     The last batch of full windows may have fewer rows; what remains comes as one shorter window, (1, T').
     """
-    full = (len(ids) - 1) // block_size
-    covered = full * block_size
-    x = ids[:covered].reshape(full, block_size)
-    y = ids[1 : covered + 1].reshape(full, block_size)
-    for start in range(0, full, batch_size):
-        yield _tensor(x[start : start + batch_size]), _tensor(y[start : start + batch_size])
+    covered = (len(ids) - 1) // block_size * block_size
+    for start in range(0, covered, batch_size * block_size):
+        part = ids[start : min(start + batch_size * block_size, covered) + 1]
+        yield _tensor(part[:-1].reshape(-1, block_size)), _tensor(part[1:].reshape(-1, block_size))
     if covered < len(ids) - 1:
-        yield _tensor(ids[None, covered:-1]), _tensor(ids[None, covered + 1 :])
+        rest = ids[covered:]
+        yield _tensor(rest[None, :-1]), _tensor(rest[None, 1:])
 
 
 def _tensor(array: Ids) -> Tensor:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from clearhead.data import batches, store
 from clearhead.data.corpus import Corpus
+from clearhead.data.joined import JoinedIds
 from clearhead.data.store import TokenMeta
 from clearhead.errors import CorpusError, did_you_mean
 from clearhead.runtime import stream_seed
@@ -18,6 +19,8 @@ from clearhead.tokenizers.base import Ids, Tokenizer
 
 SPLITS = ("train", "dev", "val", "counts")
 """train: what gradients see; dev decides; val judges; counts: train and dev, all that counted models may see."""
+MOST_COUNTED = 1 << 26
+"""Ids that counted models learn from, at most, where a text lies in several files."""
 
 
 class TokenDataset:
@@ -29,7 +32,7 @@ class TokenDataset:
     def __init__(self, folder: Path, meta: TokenMeta) -> None:
         self.meta = meta
         training = store.open_ids(folder / store.TRAIN, meta.dtype)
-        self._ids = {
+        self._ids: dict[str, Ids | JoinedIds] = {
             "train": training[: meta.dev_start + meta.separated],
             "dev": training[meta.dev_start :],
             "val": store.open_ids(folder / store.VAL, meta.dtype),
@@ -55,15 +58,28 @@ class TokenDataset:
         return cls(*found) if found else None
 
     def ids(self, split: str) -> Ids:
-        """(n,) ids of a split (train, dev, val or counts), mapped, not loaded; empty where the split is not made."""
-        if split not in self._ids:
-            raise CorpusError(f"unknown split '{split}': {did_you_mean(split, SPLITS)}")
-        return self._ids[split]
+        """(n,) ids of a split (train, dev, val or counts), mapped, not loaded; empty where the split is not made.
+
+        Where they lie in several files, `JoinedIds`: used as an array, but not to have all of them at once.
+        """
+        return cast(Ids, self._stream(split))
+
+    def pieces(self, split: str, most: int = 1 << 21) -> Iterator[Ids]:
+        """The ids of a split in order, in arrays of at most `most`: for what goes through a text of any size."""
+        ids = self._stream(split)
+        return (ids if isinstance(ids, JoinedIds) else JoinedIds([ids])).pieces(most)
+
+    def counted(self, split: str) -> Ids:
+        """The ids that counted models are given: all, or where these lie in several files the first `MOST_COUNTED`."""
+        ids = self._stream(split)
+        return ids[:MOST_COUNTED] if isinstance(ids, JoinedIds) else ids
 
     def place(self, device: torch.device, room: int) -> None:
         """Let the batches of every split that fits into `room` bytes, the shortest first, be gathered on a device."""
         for split in sorted(("train", "dev", "val"), key=lambda split: len(self._ids[split])):
             ids = self._ids[split]
+            if isinstance(ids, JoinedIds):
+                continue  # in several files: more than memory should hold at once
             width = np.uint8 if ids.dtype == np.uint8 else np.int32  # torch does not index by uint16
             room -= len(ids) * np.dtype(width).itemsize
             if room < 0:
@@ -104,6 +120,11 @@ class TokenDataset:
     def windows(self, split: str, block_size: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """x, y (B, T) batches of non-overlapping windows: every id but the first is a target once, in order."""
         return batches.windows(self._predictable(split), block_size, batch_size)
+
+    def _stream(self, split: str) -> Ids | JoinedIds:
+        if split not in self._ids:
+            raise CorpusError(f"unknown split '{split}': {did_you_mean(split, SPLITS)}")
+        return self._ids[split]
 
     def _predictable(self, split: str) -> Ids:
         ids = self.ids(split)

@@ -1,0 +1,65 @@
+"""A prepared folder as a data set: shards of ids, mapped into memory, drawn from as from one stream."""
+
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from clearhead.data import store
+from clearhead.data.joined import JoinedIds
+from clearhead.data.manifest import SPLITS, TOKENIZER, Manifest, check_sizes, read_manifest
+from clearhead.data.tokens import TokenDataset
+from clearhead.errors import CorpusError, TokenizerError
+from clearhead.tokenizers.base import Ids, Tokenizer, load_tokenizer
+
+
+class ShardDataset(TokenDataset):
+    """The ids of a prepared folder, by split.
+
+    A split that is one shard is a mapped array; one of several is `JoinedIds`, which gives arrays for slices and
+    places. What has been read can be dropped by the system at any time: memory does not grow with the text.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, tokenizer: Tokenizer) -> None:
+        self.folder, self.manifest, self.tokenizer = folder, manifest, tokenizer
+        self.meta = manifest.meta()
+        arrays = {split: self._mapped(split) for split in SPLITS}
+        self._ids = {split: self._joined(arrays[split]) for split in SPLITS}
+        dev = list(arrays["dev"])
+        if manifest.separated and dev:
+            dev[0] = dev[0][1:]  # the end of the last document opens the dev stream, too
+        self._ids["counts"] = self._joined([*arrays["train"], *dev])
+        self._placed = {}
+
+    @classmethod
+    def open(cls, folder: Path, tokenizer: Tokenizer | None = None) -> Self:
+        """A folder that `clearhead prepare` finished; wherever it lies now.
+
+        Its manifest, the size of every shard and its tokenizer are checked; the bytes of the shards are not read:
+        `changed_files` does that. CorpusError when anything is missing or not as it was, or when another
+        `tokenizer` is wanted than it was prepared with.
+        """
+        manifest = read_manifest(folder)
+        check_sizes(folder, manifest)
+        try:
+            own = load_tokenizer(folder / TOKENIZER)
+        except TokenizerError as error:
+            raise CorpusError(f"{folder} has lost its tokenizer ({error}); prepare the text anew") from None
+        if own.fingerprint != manifest.tokenizer_fingerprint:
+            raise CorpusError(f"{folder / TOKENIZER} has changed since the shards were written; prepare the text anew")
+        if tokenizer is not None and tokenizer.fingerprint != own.fingerprint:
+            raise CorpusError(
+                f"{folder} was prepared with another tokenizer ({own.name}, {own.vocab_size:,} ids, "
+                f"{own.fingerprint[:12]}) than this ({tokenizer.name}, {tokenizer.vocab_size:,}, "
+                f"{tokenizer.fingerprint[:12]}); prepare the text with this one"
+            )
+        return cls(folder, manifest, own)
+
+    def _mapped(self, split: str) -> list[Ids]:
+        return [store.open_ids(self.folder / shard.file, self.manifest.dtype) for shard in self.manifest.of(split)]
+
+    def _joined(self, arrays: list[Ids]) -> Ids | JoinedIds:
+        """One array where one is enough; else what is used as one."""
+        if len(arrays) > 1:
+            return JoinedIds(arrays)
+        return arrays[0] if arrays else np.empty(0, dtype=self.manifest.dtype)
