@@ -18,6 +18,8 @@ VAL_FRACTION = 0.1
 """The share of a text, or of its documents, that is only ever validated on."""
 DEV_FRACTION = 0.02
 """The share of the training text that decides (order of the n-gram, patience, best) and is not trained on."""
+MOST_VAL_CHARACTERS, MOST_DEV_CHARACTERS = 10_000_000, 2_000_000
+"""Of a very large text no more is held back: it would not judge better, and be read for hours."""
 MIN_SPLIT_CHARACTERS = 50
 """A validation or dev split shorter than this says nothing; the text is then not split."""
 BPE_VOCAB_SIZE = 4_096

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from clearhead.errors import ConfigError, StorageError
 
@@ -76,12 +77,18 @@ def _free_space(target: Path) -> str:
 
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write a whole file or leave the old one as it was; StorageError when the disk refuses."""
-    data = content.encode() if isinstance(content, str) else content
+    with open_atomic(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def open_atomic(path: Path) -> Iterator[BinaryIO]:
+    """A file to write that becomes `path` when the block ends well, and vanishes when it does not."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with storing(path):
         try:
             with aside.open("wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(path)

@@ -135,8 +135,9 @@ def world() -> World:
 
 
 def share_threads(processes: int) -> None:
-    """Give each of several processes its part of the cores; a user's own choice stands."""
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    """Give each of several processes its part of the cores, of tokenizers' too; a user's own choice stands."""
+    for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):
+        os.environ.setdefault(name, str(max(1, (os.cpu_count() or 1) // processes)))
 
 
 def spare_core() -> None:

@@ -9,13 +9,14 @@ import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from clearhead.config import DataConfig
 from clearhead.errors import CorpusError
 
 STDIN = "-"
 
-_LINE = re.compile(r"[^\r\n]+")
+LINE = re.compile(r"[^\r\n]+")
 """A line that is not empty, without its end. Unlike with `splitlines`, form feeds and the like end no line."""
 
 _BOM = b"\xef\xbb\xbf"
@@ -46,29 +47,44 @@ def read_documents(path: Path, config: DataConfig) -> list[str]:
     name = "standard input" if str(path) == STDIN else repr(str(path))
     try:
         text = _read_text(path, name, config)
-        if path.name.lower().removesuffix(".gz").endswith(".jsonl"):
-            return list(_json_lines(text, name, config))
-        documents = _LINE.findall(text) if config.lines else [text]
+        if is_json_lines(path.name):
+            return list(json_documents(text, name, config))
+        documents = LINE.findall(text) if config.lines else [text]
     except MemoryError:
         raise CorpusError(f"{name} does not fit into this machine's memory; give a part of it") from None
     return [document for document in documents if document]
 
 
+def is_json_lines(name: str) -> bool:
+    """Whether a file's name says that it holds one JSON object per line."""
+    return name.lower().removesuffix(".gz").endswith(".jsonl")
+
+
 def _read_text(path: Path, name: str, config: DataConfig) -> str:
     data = _read_stdin() if str(path) == STDIN else _read_file(path)
     data = _unzip(data, name)  # under the same name: a large text should not lie in memory twice
-    return _decode(data, name, config)
+    return decode_text(data, name, config)
 
 
 def _read_file(path: Path) -> bytes:
     try:
-        mode = path.stat().st_mode
-        for is_kind, kind in _KINDS:
-            if is_kind(mode):
-                raise CorpusError(f"{str(path)!r} is {kind}, not a file; pipe its text in and give '-' as the corpus")
+        refuse_other_kinds(path)
         return path.read_bytes()
     except OSError as error:
-        raise CorpusError(f"{str(path)!r} cannot be read ({error.strerror or error}); check its permissions") from None
+        raise unreadable(path, error) from None
+
+
+def refuse_other_kinds(path: Path) -> None:
+    """CorpusError for what is no plain file and might never end; OSError where there is nothing."""
+    mode = path.stat().st_mode
+    for is_kind, kind in _KINDS:
+        if is_kind(mode):
+            raise CorpusError(f"{str(path)!r} is {kind}, not a file; pipe its text in and give '-' as the corpus")
+
+
+def unreadable(path: Path, error: OSError) -> CorpusError:
+    """What to say of a file that the system does not give."""
+    return CorpusError(f"{str(path)!r} cannot be read ({error.strerror or error}); check its permissions")
 
 
 def _read_stdin() -> bytes:
@@ -80,37 +96,52 @@ def _read_stdin() -> bytes:
 
 def _unzip(data: bytes, name: str) -> bytes | bytearray:
     """The unpacked bytes of gzip, others as they are; a small file that would fill the memory is refused."""
-    if not data.startswith(_GZIP):
+    if not is_gzip(data):
         return data
-    most = max(_EXPANDS_FREELY, _MOST_EXPANSION * len(data))
     unpacked = bytearray()
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(data)) as file:
-            while piece := file.read(_PIECE):
-                unpacked += piece
-                if len(unpacked) > most:
-                    raise CorpusError(
-                        f"{name} unpacks to more than {_MOST_EXPANSION} times its {len(data):,} bytes, as no text that "
-                        "can be learned from does; unpack it first if it is meant"
-                    )
-    except (OSError, EOFError, zlib.error) as error:
-        raise CorpusError(f"{name} is broken gzip ({error}); copy or compress it again") from None
+    for piece in unzipped(io.BytesIO(data), name, len(data)):
+        unpacked += piece
     return unpacked
 
 
-def _decode(data: bytes | bytearray, name: str, config: DataConfig) -> str:
-    """Text of UTF-8 bytes, the byte order mark dropped, line ends kept. Offsets in errors are the file's."""
-    if wide := next((kind for mark, kind in _WIDE.items() if data.startswith(mark)), None):
+def is_gzip(beginning: bytes) -> bool:
+    """Whether bytes begin a file of gzip."""
+    return beginning.startswith(_GZIP)
+
+
+def unzipped(packed: BinaryIO, name: str, size: int) -> Iterator[bytes]:
+    """The unpacked bytes of `size` bytes of gzip, in pieces; CorpusError where it is broken, or grows without end."""
+    most, total = max(_EXPANDS_FREELY, _MOST_EXPANSION * size), 0
+    try:
+        with gzip.GzipFile(fileobj=packed) as file:
+            while piece := file.read(_PIECE):
+                total += len(piece)
+                if total > most:
+                    raise CorpusError(
+                        f"{name} unpacks to more than {_MOST_EXPANSION} times its {size:,} bytes, as no text that "
+                        "can be learned from does; unpack it first if it is meant"
+                    )
+                yield piece
+    except (OSError, EOFError, zlib.error) as error:
+        raise CorpusError(f"{name} is broken gzip ({error}); copy or compress it again") from None
+
+
+def decode_text(data: bytes | bytearray, name: str, config: DataConfig, at: int = 0) -> str:
+    """Text of UTF-8 bytes that begin at a place of a file, its byte order mark dropped, line ends kept.
+
+    Offsets in errors are the file's.
+    """
+    if at == 0 and (wide := next((kind for mark, kind in _WIDE.items() if data.startswith(mark)), None)):
         raise CorpusError(f"{name} is {wide}; convert it: iconv -f {wide} -t UTF-8")
     if (offset := data.find(b"\0")) >= 0:
-        raise CorpusError(f"{name} has a NUL byte at offset {offset}: a binary file? give a text file in UTF-8")
-    start = len(_BOM) if data.startswith(_BOM) else 0
+        raise CorpusError(f"{name} has a NUL byte at offset {at + offset}: a binary file? give a text file in UTF-8")
+    start = len(_BOM) if at == 0 and data.startswith(_BOM) else 0
     try:
         return str(memoryview(data)[start:], "utf-8", config.errors)
     except UnicodeDecodeError as error:
         offset = start + error.start
         raise CorpusError(
-            f"{name} is not UTF-8: byte 0x{data[offset]:02X} at offset {offset}; "
+            f"{name} is not UTF-8: byte 0x{data[offset]:02X} at offset {at + offset}; "
             "convert the file, or add --errors replace"
         ) from None
 
@@ -124,8 +155,9 @@ def _rows(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def _json_lines(text: str, name: str, config: DataConfig) -> Iterator[str]:
-    for number, line in enumerate(_rows(text), start=1):
+def json_documents(text: str, name: str, config: DataConfig, first: int = 1) -> Iterator[str]:
+    """The documents of JSON Lines that begin with a file's line number `first`; empty ones are left out."""
+    for number, line in enumerate(_rows(text), start=first):
         if line.strip():
             document = _json_text(line, f"{name}, line {number}", config)
             if document:

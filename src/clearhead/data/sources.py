@@ -3,7 +3,7 @@
 import difflib
 import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,9 +37,7 @@ def read_source(corpus: Sequence[str], config: DataConfig) -> Source:
     arguments = list(dict.fromkeys(corpus)) or [named.default_corpus()]
     sources = [_read_argument(argument, config) for argument in arguments]
     documents = tuple(document for source in sources for document in source.documents)
-    name = ", ".join(source.name for source in sources[:3])
-    if len(sources) > 3:
-        name += f" and {len(sources) - 3} more"
+    name = joint_name([source.name for source in sources])
     _refuse_nothing(documents, name)
     paths = () if STDIN in arguments else tuple(path for source in sources for path in source.paths)
     return Source(name, documents, paths, tuple(notice for source in sources for notice in source.notices))
@@ -62,48 +60,81 @@ def _refuse_nothing(documents: Sequence[str], name: str) -> None:
         raise CorpusError(f"{name} holds one character, so there is nothing to predict; give a longer text")
 
 
-def _read_argument(argument: str, config: DataConfig) -> Source:
-    if argument == STDIN:
-        return Source("standard input", tuple(read_documents(Path(STDIN), config)), ())
+@dataclass(frozen=True)
+class Found:
+    """The files that an argument names, and how they are read."""
+
+    name: str
+    files: tuple[str, ...]
+    paths: tuple[str, ...]
+    """What finds them again."""
+    config: DataConfig
+    several: bool = False
+    """Whether empty ones among them may be left out."""
+
+
+def find_files(argument: str, config: DataConfig) -> Found:
+    """The files of an argument that names some: a file, a folder, a glob, or a corpus that is a file.
+
+    CorpusError says what is wrong in one line.
+    """
     name = os.fsencode(Path(argument).name or argument).decode(errors="replace")
     if os.path.isdir(argument):
-        return _read_files(name, _text_files(argument), (os.path.abspath(argument),), config)
+        return Found(name, tuple(_text_files(argument)), (os.path.abspath(argument),), config, several=True)
     if os.path.exists(argument):
         path = os.path.abspath(argument)
-        return Source(name, tuple(read_documents(Path(path), config)), (path,))
-    if argument in named.NAMES:
-        return _read_named(argument, config)
+        return Found(name, (path,), (path,), config)
+    if argument in named.DOWNLOADABLE:
+        item = named.DOWNLOADABLE[argument]
+        config = replace(config, lines=config.lines or item.lines)
+        return Found(argument, (str(named.named_file(item)),), (argument,), config)
     if glob.has_magic(argument):
         files = _matches(argument)
         pattern = os.path.join("" if os.path.isabs(argument) else glob.escape(os.getcwd()), argument)
         if not files:
             raise CorpusError(f"no file matches {argument!r}; check the pattern, and quote it")
-        return _read_files(name, files, (pattern,), config)
+        return Found(name, tuple(files), (pattern,), config, several=True)
     raise CorpusError(f"{argument!r} does not exist; {_suggestion(argument)}")
 
 
-def _read_files(name: str, files: Iterable[str], paths: tuple[str, ...], config: DataConfig) -> Source:
-    """The documents of many files; empty ones are left out with a notice."""
-    documents: list[str] = []
-    empty: list[str] = []
-    for file in files:
-        found = read_documents(Path(os.path.abspath(file)), config)
-        documents += found
-        if not found:
-            empty.append(os.path.basename(file))
-    notice = f"{len(empty)} empty file(s) left out, such as {empty[0]!r}" if empty else ""
-    return Source(name, tuple(documents), paths, (notice,) if notice else ())
-
-
-def _read_named(name: str, config: DataConfig) -> Source:
+def carried_text(name: str) -> Source | None:
+    """A corpus that is no file: carried by Python, or drawn; None for other names, and where a path is called so."""
+    if os.path.exists(name):
+        return None
     if name == named.PYTHON_DOCS:
         title, text = named.python_docs()
         return Source(title, (text,), (name,))
     if name == named.GRAMMAR:
         return Source(name, (grammar_text(),), (name,), (grammar_notice(),))
-    item = named.DOWNLOADABLE[name]
-    config = replace(config, lines=config.lines or item.lines)
-    return Source(name, tuple(read_documents(named.named_file(item), config)), (name,))
+    return None
+
+
+def joint_name(names: Sequence[str]) -> str:
+    """What several sources are called together.
+
+    >>> joint_name(["a", "b", "c", "d"])
+    'a, b, c and 1 more'
+    """
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _read_argument(argument: str, config: DataConfig) -> Source:
+    if argument == STDIN:
+        return Source("standard input", tuple(read_documents(Path(STDIN), config)), ())
+    return carried_text(argument) or _read_files(find_files(argument, config))
+
+
+def _read_files(found: Found) -> Source:
+    """The documents of files; of several, empty ones are left out with a notice."""
+    documents: list[str] = []
+    empty: list[str] = []
+    for file in found.files:
+        read = read_documents(Path(os.path.abspath(file)), found.config)
+        documents += read
+        if found.several and not read:
+            empty.append(os.path.basename(file))
+    notice = f"{len(empty)} empty file(s) left out, such as {empty[0]!r}" if empty else ""
+    return Source(found.name, tuple(documents), found.paths, (notice,) if notice else ())
 
 
 def _text_files(folder: str) -> list[str]:

@@ -1,0 +1,141 @@
+"""The first look at a text of any size: its documents, their places when they are dealt out, its characters."""
+
+import io
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clearhead.data.corpus import rank
+from clearhead.data.dealing import Lengths, Places, place_of_rank
+from clearhead.data.parts import Part, Reading, read_block
+from clearhead.data.spans import Block
+from clearhead.errors import CorpusError
+from clearhead.files import write_atomic
+
+UNICODE = 0x110000
+_CHUNK = 1 << 18
+_LAST_PLACE = (1 << 64) - 1
+_CODE_POINTS = "<u4"
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """What was seen in some blocks; m documents and parts of documents, k distinct characters."""
+
+    digests: npt.NDArray[np.uint8]
+    """(blocks, 32) SHA-256 of their bytes."""
+    lengths: Lengths
+    """(m,) characters."""
+    begins: npt.NDArray[np.bool_]
+    """(m,) whether the document begins here."""
+    ends: npt.NDArray[np.bool_]
+    """(m,) whether it ends here."""
+    places: Places
+    """(m,) where whole documents stand when they are dealt out; 0 where none are."""
+    characters: npt.NDArray[np.uint32]
+    """(k,) code points, ascending; empty where they are not asked for."""
+    greatest: Places
+    """(k,) the greatest place of a document that has the character; the last of all where a part of one has it."""
+
+    @property
+    def dealt(self) -> tuple[Places, Lengths]:
+        """Places and characters of the whole documents."""
+        whole = self.begins & self.ends
+        return self.places[whole], self.lengths[whole]
+
+    @property
+    def text(self) -> str:
+        """The distinct characters."""
+        return self.characters.astype(_CODE_POINTS).tobytes().decode("utf-32-le", "surrogatepass")
+
+
+@dataclass(frozen=True)
+class ScanTask:
+    """Blocks to look at, and where to write what was seen."""
+
+    target: Path
+    blocks: tuple[Block, ...]
+    reading: Reading
+    by_document: bool
+    """Whether whole documents will be dealt out."""
+    characters: bool
+    """Whether characters are asked for."""
+
+
+def scan(task: ScanTask) -> None:
+    """Look at blocks and write what was seen; CorpusError where they hold no text."""
+    digests, parts, places = [], list[tuple[int, bool, bool]](), list[int]()
+    greatest = np.zeros(UNICODE, dtype=np.uint64)
+    seen = np.zeros(UNICODE, dtype=bool)
+    for block in task.blocks:
+        found, digest = read_block(block, task.reading)
+        digests.append(np.frombuffer(digest, dtype=np.uint8))
+        parts += ((len(part.text), part.begins, part.ends) for part in found)
+        here = [_place(part) if task.by_document else 0 for part in found]
+        places += here
+        if task.characters:
+            _note_characters(found, here, seen, greatest)
+    characters = np.flatnonzero(seen)
+    lengths, begins, ends = zip(*parts, strict=True) if parts else ((), (), ())
+    told = {
+        "digests": np.array(digests, dtype=np.uint8).reshape(-1, 32),
+        "lengths": np.array(lengths, dtype=np.int64),
+        "begins": np.array(begins, dtype=bool),
+        "ends": np.array(ends, dtype=bool),
+        "places": np.array(places, dtype=np.uint64),
+        "characters": characters.astype(np.uint32),
+        "greatest": greatest[characters],
+    }
+    write_arrays(task.target, told)
+
+
+def read_scan(path: Path) -> Scan:
+    """What `scan` wrote."""
+    return Scan(**read_arrays(path))
+
+
+def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    """Arrays by name in one file, whole or not there."""
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    write_atomic(path, file.getvalue())
+
+
+def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of such a file; CorpusError where it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise CorpusError(f"{path} cannot be read ({error}); delete the folder, and prepare the text again") from None
+
+
+def _place(part: Part) -> int:
+    return place_of_rank(rank(part.text)) if part.whole else _LAST_PLACE
+
+
+def _note_characters(
+    parts: Sequence[Part], places: Sequence[int], seen: npt.NDArray[np.bool_], greatest: Places
+) -> None:
+    """Mark the characters of a block, each with the greatest place of a part that has it.
+
+    The texts are laid out in the order of their places; an array that is assigned to at the same index several times
+    keeps the last value.
+    """
+    order = np.argsort(np.array(places, dtype=np.uint64), kind="stable")
+    text = "".join(parts[i].text for i in order)
+    ends = np.cumsum([len(parts[i].text) for i in order])
+    last = np.full(UNICODE, -1, dtype=np.int64)
+    for start in range(0, len(text), _CHUNK):
+        codes = np.frombuffer(text[start : start + _CHUNK].encode("utf-32-le", "surrogatepass"), dtype=_CODE_POINTS)
+        last[codes] = np.arange(start, start + len(codes))
+    characters = np.flatnonzero(last >= 0)
+    seen[characters] = True
+    sorted_places = np.array(places, dtype=np.uint64)[order]
+    found = sorted_places[np.searchsorted(ends, last[characters], side="right")]
+    greatest[characters] = np.maximum(greatest[characters], found)
