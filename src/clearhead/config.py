@@ -24,6 +24,8 @@ MIN_SPLIT_CHARACTERS = 50
 """A validation or dev split shorter than this says nothing; the text is then not split."""
 BPE_VOCAB_SIZE = 4_096
 """Ids of `--tokenizer bpe` unless told otherwise."""
+SHARD_TOKENS = 1 << 25
+"""Tokens of a shard of a prepared folder, about."""
 UNKNOWN_BITS = 21
 """What hiding one character behind an unknown token costs: log2 of Unicode's 1.1 million code points."""
 

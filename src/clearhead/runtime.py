@@ -19,7 +19,6 @@ from clearhead.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
-
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """glibc's malloc.h: the parameters of mallopt."""
 

@@ -17,6 +17,7 @@ from clearhead.runtime import share_cores
 VERBS = {
     "look": "What a text is made of: vocabulary, split, documents, one batch as the model will see it.",
     "tokenize": "How a text is cut into tokens: its pieces, how many, and how much of the vocabulary they use.",
+    "prepare": "Make a text of any size ready: tokens in shards on the disk, which train reads without loading them.",
     "train": "Train a model on a text, beside the counted rungs that say how good it is.",
     "resume": "Go on with an interrupted run, exactly where its last checkpoint stands.",
     "ladder": "Score counted models and your runs on the same validation text, or tell whether one run is better.",

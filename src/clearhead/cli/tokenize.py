@@ -57,7 +57,8 @@ def run(argv: Sequence[str]) -> int:
 def _read(arguments: Arguments, learned: bool) -> "tuple[Tokenizer, Sequence[str], str]":
     """The tokenizer, the documents, and a word on where the tokenizer is from."""
     from clearhead.data.corpus import read_corpus, split
-    from clearhead.data.prepare import check_tokenizer, train_tokenizer
+    from clearhead.data.learning import check_tokenizer
+    from clearhead.data.prepare import train_tokenizer
     from clearhead.data.sources import Source, is_source
     from clearhead.runs.directory import find_run
 

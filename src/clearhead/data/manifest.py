@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from clearhead.data.store import TokenMeta
 from clearhead.errors import CorpusError
 from clearhead.files import sha256_file, write_atomic
 from clearhead.tokenizers.base import token_dtype
@@ -95,27 +94,6 @@ class Manifest:
         """The figures of each split."""
         figures = ("tokens", "documents", "characters", "hidden")
         return {split: {figure: self.total(split, figure) for figure in figures} for split in SPLITS}
-
-    def meta(self) -> TokenMeta:
-        """The same as the token cache says it."""
-        splits = self.splits
-        counted = {figure: splits["train"][figure] + splits["dev"][figure] for figure in splits["train"]}
-        shared = self.separated and splits["dev"]["tokens"] > 0  # the end of the last document opens dev, too
-        splits["counts"] = {**counted, "tokens": counted["tokens"] - shared}
-        return TokenMeta(
-            name=self.name,
-            corpus_sha256=self.sha256,
-            val_sha256=self.val_sha256,
-            tokenizer_fingerprint=self.tokenizer_fingerprint,
-            vocab_size=self.vocab_size,
-            dtype=self.dtype,
-            separated=self.separated,
-            dev_start=splits["train"]["tokens"] - shared,
-            tokens={split: splits[split]["tokens"] for split in ("counts", "val")},
-            characters={split: figures["characters"] for split, figures in splits.items()},
-            hidden={split: figures["hidden"] for split, figures in splits.items()},
-            sha256={shard.file: shard.sha256 for shard in self.shards},
-        )
 
     def to_dict(self) -> dict[str, Any]:
         """The document that is written, with its digest."""

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clearhead.config import DataConfig
@@ -74,10 +74,11 @@ def _parts(span: Span, data: bytes, reading: Reading) -> Iterator[Part]:
     elif span.file.kind == "lines":
         yield from (Part(_cased(line, reading)) for line in LINE.findall(text))
     else:
-        yield from (Part(_cased(document, reading)) for document in _json(span, text, name, reading.data))
+        yield from (Part(_cased(document, reading)) for document in _json(span, text, name, reading))
 
 
-def _json(span: Span, text: str, name: str, config: DataConfig) -> Iterator[str]:
+def _json(span: Span, text: str, name: str, reading: Reading) -> Iterator[str]:
+    config = replace(reading.data, text_field=span.file.field)
     try:
         yield from json_documents(text, name, config)
     except CorpusError:

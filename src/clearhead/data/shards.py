@@ -1,13 +1,16 @@
 """A prepared folder as a data set: shards of ids, mapped into memory, drawn from as from one stream."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 
+from clearhead.config import DataConfig, RunConfig, TokenizerConfig
 from clearhead.data import store
 from clearhead.data.joined import JoinedIds
 from clearhead.data.manifest import SPLITS, TOKENIZER, Manifest, check_sizes, read_manifest
+from clearhead.data.store import TokenMeta
 from clearhead.data.tokens import TokenDataset
 from clearhead.errors import CorpusError, TokenizerError
 from clearhead.tokenizers.base import Ids, Tokenizer, load_tokenizer
@@ -22,7 +25,7 @@ class ShardDataset(TokenDataset):
 
     def __init__(self, folder: Path, manifest: Manifest, tokenizer: Tokenizer) -> None:
         self.folder, self.manifest, self.tokenizer = folder, manifest, tokenizer
-        self.meta = manifest.meta()
+        self.meta = _meta(manifest)
         arrays = {split: self._mapped(split) for split in SPLITS}
         self._ids = {split: self._joined(arrays[split]) for split in SPLITS}
         dev = list(arrays["dev"])
@@ -30,6 +33,11 @@ class ShardDataset(TokenDataset):
             dev[0] = dev[0][1:]  # the end of the last document opens the dev stream, too
         self._ids["counts"] = self._joined([*arrays["train"], *dev])
         self._placed = {}
+
+    def settings(self, config: RunConfig) -> RunConfig:
+        """A configuration with the settings that the text was prepared with."""
+        data, tokenizer = (self.manifest.reading[name] for name in ("data", "tokenizer"))
+        return replace(config, data=DataConfig(**data), tokenizer=TokenizerConfig(**tokenizer))
 
     @classmethod
     def open(cls, folder: Path, tokenizer: Tokenizer | None = None) -> Self:
@@ -63,3 +71,25 @@ class ShardDataset(TokenDataset):
         if len(arrays) > 1:
             return JoinedIds(arrays)
         return arrays[0] if arrays else np.empty(0, dtype=self.manifest.dtype)
+
+
+def _meta(manifest: Manifest) -> TokenMeta:
+    """What the token cache would say of the same ids."""
+    splits = manifest.splits
+    counted = {figure: splits["train"][figure] + splits["dev"][figure] for figure in splits["train"]}
+    shared = manifest.separated and splits["dev"]["tokens"] > 0  # the end of the last document opens dev, too
+    splits["counts"] = {**counted, "tokens": counted["tokens"] - shared}
+    return TokenMeta(
+        name=manifest.name,
+        corpus_sha256=manifest.sha256,
+        val_sha256=manifest.val_sha256,
+        tokenizer_fingerprint=manifest.tokenizer_fingerprint,
+        vocab_size=manifest.vocab_size,
+        dtype=manifest.dtype,
+        separated=manifest.separated,
+        dev_start=splits["train"]["tokens"] - shared,
+        tokens={split: splits[split]["tokens"] for split in ("counts", "val")},
+        characters={split: figures["characters"] for split, figures in splits.items()},
+        hidden={split: figures["hidden"] for split, figures in splits.items()},
+        sha256={shard.file: shard.sha256 for shard in manifest.shards},
+    )

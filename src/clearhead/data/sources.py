@@ -10,6 +10,7 @@ from pathlib import Path
 from clearhead.config import DataConfig
 from clearhead.data import named
 from clearhead.data.grammar import grammar_notice, grammar_text
+from clearhead.data.manifest import is_prepared
 from clearhead.data.reading import STDIN, read_documents
 from clearhead.errors import CorpusError
 
@@ -79,6 +80,10 @@ def find_files(argument: str, config: DataConfig) -> Found:
     CorpusError says what is wrong in one line.
     """
     name = os.fsencode(Path(argument).name or argument).decode(errors="replace")
+    if is_prepared(argument):
+        raise CorpusError(
+            f"{argument!r} is a prepared folder, tokens alone: train, look and ladder take it; here the text is wanted"
+        )
     if os.path.isdir(argument):
         return Found(name, tuple(_text_files(argument)), (os.path.abspath(argument),), config, several=True)
     if os.path.exists(argument):

@@ -32,6 +32,8 @@ class TextFile:
     kind: Literal["text", "lines", "json"]
     """One document; one a line; one JSON object a line."""
     size: int
+    field: str = "text"
+    """Of JSON: what holds the text."""
 
     @classmethod
     def of(cls, path: str, config: DataConfig, name: str | None = None) -> "TextFile":
@@ -41,7 +43,7 @@ class TextFile:
         except OSError as error:
             raise unreadable(Path(path), error) from None
         json = is_json_lines(name or path)
-        return cls(path, "json" if json else "lines" if config.lines else "text", size)
+        return cls(path, "json" if json else "lines" if config.lines else "text", size, config.text_field)
 
 
 @dataclass(frozen=True)

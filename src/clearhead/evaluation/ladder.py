@@ -107,11 +107,17 @@ def fit_ngram(data: TokenDataset, tokenizer: Tokenizer, order: int | None = None
     vocabulary = {"vocab_size": tokenizer.vocab_size, "eot_id": tokenizer.eot_id}
     most = order or UNDECIDED_ORDER
     if order is None and len(data.ids("dev")) > 1:
-        order, losses = choose_order(data.ids("train"), data.ids("dev"), max_order=MAX_ORDER, **vocabulary)
+        order, losses = choose_order(data.counted("train"), data.ids("dev"), max_order=MAX_ORDER, **vocabulary)
         most = MAX_ORDER if order == len(losses) else order
-    ngram = NgramLanguageModel.fit(data.ids("counts"), order=order or most, **vocabulary)
+    ngram = NgramLanguageModel.fit(data.counted("counts"), order=order or most, **vocabulary)
     limit = ", the largest that fits into memory" if ngram.order < most else ""
-    return ngram, f"Kneser-Ney, order {ngram.order}{limit}"
+    return ngram, f"Kneser-Ney, order {ngram.order}{limit}{_part_counted(data)}"
+
+
+def _part_counted(data: TokenDataset) -> str:
+    """What to say where not all of a text is counted."""
+    counted, there = len(data.counted("counts")), len(data.ids("counts"))
+    return f", counted on the first {counted:,} of {there:,} tokens" if counted < there else ""
 
 
 def fit_bigram(data: TokenDataset, tokenizer: Tokenizer) -> tuple[BigramLanguageModel, float]:
@@ -119,9 +125,9 @@ def fit_bigram(data: TokenDataset, tokenizer: Tokenizer) -> tuple[BigramLanguage
     if len(data.ids("dev")) < 2:
         laplace = LAPLACE[0]
     else:
-        losses = laplace_losses(data.ids("train"), data.ids("dev"), tokenizer.vocab_size, LAPLACE)
+        losses = laplace_losses(data.counted("train"), data.ids("dev"), tokenizer.vocab_size, LAPLACE)
         laplace = LAPLACE[losses.index(min(losses))]
-    return BigramLanguageModel.from_counts(data.ids("counts"), tokenizer.vocab_size, laplace), laplace
+    return BigramLanguageModel.from_counts(data.counted("counts"), tokenizer.vocab_size, laplace), laplace
 
 
 def score_rung(
@@ -202,4 +208,6 @@ def _bigram(data: TokenDataset, tokenizer: Tokenizer, ngram: NgramLanguageModel)
         return score_rung("bigram", model, data, tokenizer, time.perf_counter() - start, note=note)
     table, laplace = fit_bigram(data, tokenizer)
     seconds = time.perf_counter() - start
-    return score_rung("bigram", table, data, tokenizer, seconds, note=f"counts, Laplace {laplace:g}")
+    return score_rung(
+        "bigram", table, data, tokenizer, seconds, note=f"counts, Laplace {laplace:g}{_part_counted(data)}"
+    )

@@ -89,7 +89,11 @@ def _tokens(run: RunDirectory) -> Path:
     open_data(run, tokenizer)
     if run.tokens.is_dir():
         return run.tokens
-    found = store.find(run.read_corpus()["sha256"], tokenizer.fingerprint)
+    if (record := run.read_corpus()).get("prepared"):
+        raise CorpusError(
+            f"run {run.name} was trained on a prepared folder; export it alone, and copy {record['paths'][0]}"
+        )
+    found = store.find(record["sha256"], tokenizer.fingerprint)
     if found is None:
         raise CorpusError(f"the tokens of run {run.name} are not in the cache any more; export it again")
     return found[0]

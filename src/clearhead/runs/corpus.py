@@ -4,12 +4,15 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 from clearhead.config import RunConfig
 from clearhead.data import named
 from clearhead.data.corpus import MANY_DOCUMENTS, Corpus, read_corpus
+from clearhead.data.manifest import is_prepared
 from clearhead.data.prepare import retokenise
+from clearhead.data.shards import ShardDataset
 from clearhead.data.store import TokenMeta, read_meta
 from clearhead.data.tokens import TokenDataset
 from clearhead.errors import ClearheadError, CorpusError
@@ -35,6 +38,25 @@ def corpus_record(corpus: Corpus) -> dict[str, Any]:
         "documents": {split: len(getattr(corpus, split)) for split in ("train", "dev", "val")},
         "characters": characters,
         "blocks": {"characters": size, "digests": block_digests(_as_read(corpus), size)},
+    }
+
+
+def shards_record(data: ShardDataset) -> dict[str, Any]:
+    """What corpus.json keeps of a prepared folder."""
+    splits = data.manifest.splits
+    documents, characters = (
+        {split: splits[split][figure] for split in ("train", "dev", "val")} for figure in ("documents", "characters")
+    )
+    for counts in (documents, characters):  # as with a text, train is all but val
+        counts["train"] += counts["dev"]
+    return {
+        "name": data.manifest.name,
+        "paths": [str(data.folder.absolute())],
+        "sha256": data.manifest.sha256,
+        "val_sha256": data.manifest.val_sha256,
+        "documents": documents,
+        "characters": characters,
+        "prepared": True,
     }
 
 
@@ -77,6 +99,8 @@ def open_data(run: RunDirectory, tokenizer: Tokenizer | None = None) -> TokenDat
     tokenizer = tokenizer or run.read_tokenizer()
     if run.tokens.is_dir():
         return carried_tokens(run, tokenizer)
+    if record.get("prepared"):
+        return _open_shards(run, record, tokenizer)
     try:
         corpus = _read_again(record, run.read_config())
     except CorpusError as error:
@@ -88,6 +112,19 @@ def open_data(run: RunDirectory, tokenizer: Tokenizer | None = None) -> TokenDat
             f"the text of run {run.name} has changed: it {_difference(record, corpus)}; restore it, or train a new run"
         )
     return retokenise(corpus, tokenizer)
+
+
+def _open_shards(run: RunDirectory, record: dict[str, Any], tokenizer: Tokenizer) -> TokenDataset:
+    """The prepared folder of a run; CorpusError when it is gone or holds something else."""
+    folder = Path(*record["paths"][:1])
+    if not is_prepared(folder):
+        raise CorpusError(
+            f"the prepared folder of run {run.name} is not at {folder}; put it back, or a symbolic link to where it is"
+        )
+    data = ShardDataset.open(folder, tokenizer)
+    if (data.manifest.sha256, data.manifest.val_sha256) != (record["sha256"], record["val_sha256"]):
+        raise CorpusError(f"{folder} holds another text than run {run.name} was trained on; put the old one back")
+    return data
 
 
 def carried_tokens(run: RunDirectory, tokenizer: Tokenizer) -> TokenDataset:

@@ -12,7 +12,7 @@ from clearhead.training.feed import Feed
 
 def pairs_at(feed: Feed, step: int, vocab_size: int) -> Pairs:
     """The pairs as batch number `step` is drawn from them: near the end of a run half of the rows may be from dev."""
-    batch, train = feed.train.batch_size, sampled_pairs(feed.data.ids("train"), feed.train.block_size, vocab_size)
+    batch, train = feed.train.batch_size, sampled_pairs(feed.data.counted("train"), feed.train.block_size, vocab_size)
     if step < feed.dev_begins or batch < 2:
         return train
     share = batch // 2 / batch

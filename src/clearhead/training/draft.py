@@ -7,14 +7,15 @@ from typing import Any
 from clearhead import registry
 from clearhead.config import RunConfig
 from clearhead.data.corpus import read_corpus
-from clearhead.data.prepare import Prepared, prepare, retokenise
+from clearhead.data.prepare import Prepared, prepare, prepared_folder, retokenise
+from clearhead.data.shards import ShardDataset
 from clearhead.data.tokens import TokenDataset
 from clearhead.errors import ConfigError, CorpusError
 from clearhead.evaluation.ladder import Rung, counted_rungs
 from clearhead.evaluation.mixing import has_dev
 from clearhead.files import check_name
 from clearhead.initialise import default_name
-from clearhead.runs.corpus import corpus_record
+from clearhead.runs.corpus import corpus_record, shards_record
 from clearhead.runs.directory import RunDirectory
 from clearhead.runtime import Runtime, choose_runtime
 from clearhead.tokenizers.base import Tokenizer
@@ -60,7 +61,10 @@ def read_text(
     prepared = prepare(config, corpus) if init_from is None else _prepare_for(init_from, config, corpus)
     if config.model == "mixture" and not has_dev(prepared.data):
         raise ConfigError("model=mixture is fitted on dev, and the text is too short for a dev split; try --model gpt")
-    record, notices = corpus_record(prepared.corpus), list(prepared.corpus.notices)
+    if (shards := prepared.shards) is not None:
+        record, notices, config = shards_record(shards), list(shards.manifest.notices), shards.settings(config)
+    else:
+        record, notices = corpus_record(prepared.corpus), list(prepared.corpus.notices)
     return Text(config, runtime, prepared.tokenizer, prepared.data, record, notices)
 
 
@@ -103,5 +107,7 @@ def _prepare_for(run: RunDirectory, config: RunConfig, corpus: Sequence[str]) ->
     if not arguments:
         raise CorpusError(f"run {run.name} was trained on standard input, which is gone; name a text")
     tokenizer = run.read_tokenizer()
+    if (folder := prepared_folder(arguments)) is not None:
+        return Prepared(None, tokenizer, ShardDataset.open(folder, tokenizer))
     read = read_corpus(arguments, config.data, config.tokenizer)
     return Prepared(read, tokenizer, retokenise(read, tokenizer))
