@@ -130,12 +130,13 @@ def _note_characters(
     order = np.argsort(np.array(places, dtype=np.uint64), kind="stable")
     text = "".join(parts[i].text for i in order)
     ends = np.cumsum([len(parts[i].text) for i in order])
-    last = np.full(UNICODE, -1, dtype=np.int64)
-    for start in range(0, len(text), _CHUNK):
-        codes = np.frombuffer(text[start : start + _CHUNK].encode("utf-32-le", "surrogatepass"), dtype=_CODE_POINTS)
-        last[codes] = np.arange(start, start + len(codes))
-    characters = np.flatnonzero(last >= 0)
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=_CODE_POINTS)
+    last = np.zeros(int(codes.max(initial=0)) + 1, dtype=np.int64)  # 1 + the last position, 0 for none
+    for start in range(0, len(codes), _CHUNK):
+        chunk = codes[start : start + _CHUNK]
+        last[chunk] = np.arange(start + 1, start + 1 + len(chunk))
+    characters = np.flatnonzero(last)
     seen[characters] = True
     sorted_places = np.array(places, dtype=np.uint64)[order]
-    found = sorted_places[np.searchsorted(ends, last[characters], side="right")]
+    found = sorted_places[np.searchsorted(ends, last[characters])]
     greatest[characters] = np.maximum(greatest[characters], found)

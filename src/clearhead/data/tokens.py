@@ -19,7 +19,7 @@ from clearhead.tokenizers.base import Ids, Tokenizer
 
 SPLITS = ("train", "dev", "val", "counts")
 """train: what gradients see; dev decides; val judges; counts: train and dev, all that counted models may see."""
-MOST_COUNTED = 1 << 26
+MOST_COUNTED = 1 << 24
 """Ids that counted models learn from, at most, where a text lies in several files."""
 
 

@@ -259,7 +259,7 @@ def _fresh_model(config: RunConfig, tokenizer: Tokenizer, data: TokenDataset) ->
     shape = {"vocab_size": vocab_size} if config.trained == "bigram" else asdict(config.gpt(vocab_size))
     torch.manual_seed(config.train.seed)  # a model of somebody else's may draw its own first weights
     model: LanguageModel = registry.resolve("models", config.trained).from_config(shape)
-    initialise(model, config.init, seed=config.train.seed, ids=data.ids("train"))
+    initialise(model, config.init, seed=config.train.seed, ids=data.counted("train"))
     return model
 
 

@@ -32,7 +32,7 @@ class Pace:
 
 def measure_pace(config: RunConfig, data: TokenDataset, tokenizer: Tokenizer, runtime: Runtime) -> Pace:
     """Make a few steps of a configuration, and score a batch, after one of each that warms up."""
-    train, ids = config.train, data.ids("train")
+    train, ids = config.train, data.counted("train")
     model = build_model(config, tokenizer.vocab_size).to(runtime.device, runtime.dtype)
     initialise(model, config.init or default_name(config.trained, config.preset), seed=train.seed, ids=ids)
     optimizer = registry.resolve("optimizers", train.optimizer)(model, train)
