@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -63,8 +64,9 @@ def blocks(files: Iterable[TextFile], size: int = BLOCK) -> Iterator[Block]:
     """All of the files, in order, in blocks of about `size` bytes; empty files are in none.
 
     A text is cut where a line begins with what is no white space; where there is none for a megabyte, behind a word
-    (a letter or digit of ASCII), and else between two characters. Every tokenizer here ends a token at the first two,
-    so the ids of the parts are those of the whole. Files of documents are cut between lines.
+    (a letter or digit of ASCII), and where that is not to be had either, between two characters. Every tokenizer here
+    ends a token at the first two, so the ids of the parts are those of the whole. Files of documents are cut between
+    lines.
     """
     gathered: list[Span] = []
     room = size
@@ -95,28 +97,29 @@ def _parts(file: TextFile, size: int) -> Iterator[Span]:
 
 def _cut(opened: BinaryIO, file: TextFile, at: int) -> int:
     """The first place from `at` on where a file can be cut, at most its end."""
+    if at >= file.size:
+        return file.size
     if file.kind != "text":
         return _line_end(opened, file, at)
-    for pattern in (_LINE_START, _WORD_END, _CHARACTER):
-        for window in _WINDOWS:
-            if at >= file.size:
-                return file.size
-            opened.seek(at)
-            found = pattern.search(read := opened.read(window))
-            # What stands at the end of the window may go on behind it.
-            if found and found.end() + 3 <= len(read):
-                return at + found.end()
-    return file.size
+    read = b""
+    for pattern, window in product((_LINE_START, _WORD_END), _WINDOWS):
+        opened.seek(at)
+        found = pattern.search(read := opened.read(window))
+        if found and found.end() + 3 <= len(read):  # what stands at the end of a window may go on behind it
+            return at + found.end()
+    if len(read) < _WINDOWS[-1]:
+        return file.size
+    found = _CHARACTER.search(read)
+    return at + (found.end() if found else len(read))
 
 
 def _line_end(opened: BinaryIO, file: TextFile, at: int) -> int:
     pattern = _NEWLINE if file.kind == "json" else _LINE_END
-    while at < file.size:
+    while True:
         opened.seek(at)
         read = opened.read(_WINDOWS[-1])
         if found := pattern.search(read):
             return at + found.end()
-        at += len(read)
         if not read:
-            break
-    return file.size
+            return file.size
+        at += len(read)

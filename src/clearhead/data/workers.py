@@ -13,7 +13,7 @@ from multiprocessing.connection import wait
 from typing import TypeVar
 
 from clearhead.errors import StorageError
-from clearhead.runtime import share_threads
+from clearhead.runtime import keep_memory, share_threads
 
 Task = TypeVar("Task")
 
@@ -69,9 +69,10 @@ def _in_order(
 
 
 def _begin(workers: int) -> None:
-    """What a worker does first: leave Ctrl-C to its parent, take its threads, and watch that its parent lives."""
+    """What a worker does first: leave Ctrl-C to its parent, take its threads, keep its memory, watch its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     share_threads(workers)
+    keep_memory()
     threading.Thread(target=_leave_with, daemon=True).start()
 
 
