@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,8 +78,11 @@ def scan(task: ScanTask) -> None:
         parts += ((len(part.text), part.begins, part.ends) for part in found)
         here = [_place(part) if task.by_document else 0 for part in found]
         places += here
+        if task.characters and task.by_document:
+            _note_places(found, here, greatest)
         if task.characters:
-            _note_characters(found, here, seen, greatest)
+            for codes in (codes for part in found for codes in _code_points(part.text)):
+                seen[codes] = True
     characters = np.flatnonzero(seen)
     lengths, begins, ends = zip(*parts, strict=True) if parts else ((), (), ())
     told = {
@@ -119,24 +122,25 @@ def _place(part: Part) -> int:
     return place_of_rank(rank(part.text)) if part.whole else _LAST_PLACE
 
 
-def _note_characters(
-    parts: Sequence[Part], places: Sequence[int], seen: npt.NDArray[np.bool_], greatest: Places
-) -> None:
-    """Mark the characters of a block, each with the greatest place of a part that has it.
+def _note_places(parts: Sequence[Part], places: Sequence[int], greatest: Places) -> None:
+    """Note for every character of a block the greatest place of a part that has it.
 
     The texts are laid out in the order of their places; an array that is assigned to at the same index several times
     keeps the last value.
     """
     order = np.argsort(np.array(places, dtype=np.uint64), kind="stable")
-    text = "".join(parts[i].text for i in order)
     ends = np.cumsum([len(parts[i].text) for i in order])
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype=_CODE_POINTS)
-    last = np.zeros(int(codes.max(initial=0)) + 1, dtype=np.int64)  # 1 + the last position, 0 for none
-    for start in range(0, len(codes), _CHUNK):
-        chunk = codes[start : start + _CHUNK]
-        last[chunk] = np.arange(start + 1, start + 1 + len(chunk))
+    last = np.zeros(UNICODE, dtype=np.int64)  # 1 + the last position, 0 for none
+    start = 1
+    for codes in _code_points("".join(parts[i].text for i in order)):
+        last[codes] = np.arange(start, start + len(codes))
+        start += len(codes)
     characters = np.flatnonzero(last)
-    seen[characters] = True
-    sorted_places = np.array(places, dtype=np.uint64)[order]
-    found = sorted_places[np.searchsorted(ends, last[characters])]
+    found = np.array(places, dtype=np.uint64)[order][np.searchsorted(ends, last[characters])]
     greatest[characters] = np.maximum(greatest[characters], found)
+
+
+def _code_points(text: str) -> Iterator[npt.NDArray[np.uint32]]:
+    """Those of a text, a part at a time that stays in the processor's cache."""
+    for start in range(0, len(text), _CHUNK):
+        yield np.frombuffer(text[start : start + _CHUNK].encode("utf-32-le", "surrogatepass"), dtype=_CODE_POINTS)
