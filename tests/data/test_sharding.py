@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,9 @@ from hypothesis import strategies as st
 from clearhead.config import RunConfig
 from clearhead.data.manifest import INDEX_DTYPE, MANIFEST
 from clearhead.data.prepare import Prepared, prepare
-from clearhead.data.sharding import Order, make_shards
+from clearhead.data.sharding import Order, Progress, make_shards
 from clearhead.data.shards import ShardDataset
-from clearhead.data.tokens import SPLITS
+from clearhead.data.tokens import SPLITS, TokenDataset
 from clearhead.errors import CorpusError
 
 LINES = "".join(
@@ -113,7 +114,7 @@ def test_in_several_shards_documents_are_in_order_within_a_block(tmp_path, token
     assert len(shards.ids("counts")) == len(memory.data.ids("counts"))
 
 
-def documents(data: object, eot: int | None, split: str) -> list[list[int]]:
+def documents(data: TokenDataset, eot: int | None, split: str) -> list[list[int]]:
     ids = np.concatenate(list(data.pieces(split)))
     assert ids[0] == ids[-1] == eot
     return [part[1:].tolist() for part in np.split(ids, np.flatnonzero(ids == eot))[1:-1]]
@@ -128,16 +129,16 @@ def test_lines_and_packed_files_and_carried_texts(tmp_path):
     assert_same(made(tmp_path / "c", Path("grammar"), shard_tokens=1 << 18), in_memory(Path("grammar")))
     jsonl = tmp_path / "d.jsonl.gz"
     jsonl.write_bytes(gzip.compress("".join(json.dumps({"body": text}) + "\n" for text in DOCUMENTS).encode()))
-    reading = {"text_field": "body"}
-    assert_same(made(tmp_path / "d", jsonl, shard_tokens=1 << 20, **reading), in_memory(jsonl, **reading))
+    shards = made(tmp_path / "d", jsonl, shard_tokens=1 << 20, text_field="body")
+    assert_same(shards, in_memory(jsonl, text_field="body"))
 
 
 def test_lower_case_and_tokenizers_from_files(tmp_path):
     path = written(tmp_path / "a.txt", UNICODE + LINES)
-    reading = {"tokenizer": "word", "lowercase": True, "vocab_size": 100}
+    reading: dict[str, Any] = {"tokenizer": "word", "lowercase": True, "vocab_size": 100}
     assert_same(made(tmp_path / "a", path, **reading), in_memory(path, **reading))
-    reading = {"tokenizer": str(tmp_path / "a" / "tokenizer.json")}
-    assert_same(made(tmp_path / "b", path, **reading), in_memory(path, **reading))
+    file = str(tmp_path / "a" / "tokenizer.json")
+    assert_same(made(tmp_path / "b", path, tokenizer=file), in_memory(path, tokenizer=file))
 
 
 def test_a_document_larger_than_a_block_is_trained_on(tmp_path):
@@ -265,7 +266,7 @@ def test_standard_input_is_refused(tmp_path):
 def test_a_text_that_changes_between_the_two_looks_is_noticed(tmp_path):
     path = written(tmp_path / "a.txt", LINES)
 
-    def change(progress: object) -> None:
+    def change(progress: Progress) -> None:
         if progress.step == "encode" and progress.done == 0:
             written(path, LINES.replace("hill", "dale"))
 
