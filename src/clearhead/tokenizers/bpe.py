@@ -97,13 +97,18 @@ class BPETokenizer:
 
     def encode(self, text: str) -> Ids:
         """Ids (n,); TokenizerError for a lone surrogate, which has no UTF-8 form."""
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
+        """The ids (n,) of each of several texts, which go to the library together; as `encode`."""
         dtype, library = token_dtype(self.vocab_size), self._told.library
-        parts = [np.empty(0, dtype)]
-        parts_of_text = _parts(_checked(text), self._cuts)
-        while batch := list(islice(parts_of_text, _BATCH)):
-            encoded = library.encode_batch_fast(batch, add_special_tokens=False)
-            parts += [np.array(each.ids, dtype) for each in encoded]
-        return np.concatenate(parts)
+        found = [[np.empty(0, dtype)] for _ in texts]
+        parts = ((at, part) for at, text in enumerate(texts) for part in _parts(_checked(text), self._cuts))
+        while batch := list(islice(parts, _BATCH)):
+            encoded = library.encode_batch_fast([part for _, part in batch], add_special_tokens=False)
+            for (at, _), each in zip(batch, encoded, strict=True):
+                found[at].append(np.array(each.ids, dtype))
+        return [np.concatenate(ids) for ids in found]
 
     def decode(self, ids: Sequence[int] | Ids) -> str:
         """The text of ids; bytes that are no UTF-8 decode to U+FFFD, special tokens to nothing."""
