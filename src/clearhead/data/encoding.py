@@ -46,12 +46,12 @@ class EncodeTask:
     @property
     def scan(self) -> Path:
         """What was seen in these blocks."""
-        return self.work / f"scan-{self.number:05}.npz"
+        return self.work / f"scan-{self.number:05}.safetensors"
 
     @property
     def held(self) -> Path:
         """What of them is held back."""
-        return self.work / f"held-{self.number:05}.npz"
+        return self.work / f"held-{self.number:05}.safetensors"
 
     @property
     def record(self) -> Path:

@@ -1,7 +1,5 @@
 """The first look at a text of any size: its documents, their places when they are dealt out, its characters."""
 
-import io
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from clearhead.data.corpus import rank
 from clearhead.data.dealing import Lengths, Places, place_of_rank
@@ -104,17 +104,14 @@ def read_scan(path: Path) -> Scan:
 
 def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
     """Arrays by name in one file, whole or not there."""
-    file = io.BytesIO()
-    np.savez(file, **arrays)
-    write_atomic(path, file.getvalue())
+    write_atomic(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
     """The arrays of such a file; CorpusError where it is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        return load(path.read_bytes())
+    except (OSError, SafetensorError) as error:
         raise CorpusError(f"{path} cannot be read ({error}); delete the folder, and prepare the text again") from None
 
 

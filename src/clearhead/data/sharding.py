@@ -170,7 +170,7 @@ def _plan(folder: Path, sources: Sequence[Gathered], order: Order, watch: Watch)
     files = [file for source in sources for file in source.files]
     groups = grouped(list(blocks(files, min(BLOCK, order.shard_tokens))), order.shard_tokens)
     tasks = [
-        ScanTask(folder / WORK / f"scan-{number:05}.npz", group, reading, by_document, characters)
+        ScanTask(folder / WORK / f"scan-{number:05}.safetensors", group, reading, by_document, characters)
         for number, group in enumerate(groups)
     ]
     _work(scan, tasks, [task for task in tasks if not task.target.is_file()], "look", order, watch)
