@@ -31,6 +31,14 @@ SECTIONS = {
         "python benchmarks/token_rates.py FILE",
         "Megabytes of UTF-8 per second, the best of three; the first row is the lecture's list comprehension.",
     ),
+    "shards": (
+        "Shards",
+        "python benchmarks/shards.py FILE",
+        "`clearhead prepare`, megabytes of UTF-8 per second. Of one process, by its processor time, medians in turns "
+        "with the lecture's list comprehension, and for BPE with the library's `encode_batch_fast` on the same text, "
+        "which neither reads nor writes nor hashes; then the whole command by the clock, one worker per core, with the "
+        "resident memory of all its processes together.",
+    ),
     "counting": (
         "Counting beside KenLM",
         "python benchmarks/count_models.py --corpus FILE --lmplz PATH",

@@ -23,6 +23,7 @@ import page
 import saving
 import serve
 import serve_soak
+import shards
 import sharing
 import soak
 import startup
@@ -84,6 +85,11 @@ class Bench:
     def tokenizers(self) -> dict[str, Any]:
         copies = max(1, round(10e6 / len(self.corpus.text)))
         return {"rates": token_rates.measure(self.corpus.text * copies, 3)}
+
+    def shards(self) -> dict[str, Any]:
+        text = self.folder / "text.txt"
+        text.write_text(self.corpus.text, encoding="utf-8")
+        return shards.measure(text, megabytes=64, gigabytes=1)
 
     def adamw(self) -> dict[str, Any]:
         return self.train(*page.ADAMW.split())
