@@ -23,8 +23,10 @@ def dealt(documents: list[str], pieces: int = 3) -> dict[str, list[str]]:
 
     found = deal(some_at_a_time, int(lengths.sum()))
     splits: dict[str, list[str]] = {"train": [], "dev": [], "val": []}
-    for document in sorted(documents, key=rank):
-        splits[found.split(place_of_rank(rank(document)))].append(document)
+    in_order = sorted(documents, key=rank)
+    numbers = found.splits(np.array([place_of_rank(rank(document)) for document in in_order], dtype=np.uint64))
+    for document, number in zip(in_order, numbers.tolist(), strict=True):
+        splits[dealing.SPLITS[number]].append(document)
     return splits
 
 
@@ -65,7 +67,7 @@ def test_what_does_not_take_part_leaves_more_to_be_held_back():
     places = np.array([place_of_rank(rank(document)) for document in documents], dtype=np.uint64)
     lengths = np.array([len(document) for document in documents], dtype=np.int64)
     found = deal(lambda: [(places, lengths)], 1_000_000)
-    assert {found.split(int(place)) for place in places} == {"val"}
+    assert {dealing.SPLITS[number] for number in found.splits(places)} == {"val"}
     assert found.dev_end == found.val_end, "nothing is left for dev"
 
 

@@ -67,6 +67,9 @@ def test_joined_ids_are_one_array(arrays, data):
     assert joined[np.array([index, index], dtype=int)].shape == (2, len(index))
     assert (joined.min(), joined.max(), int(joined[-1])) == (whole.min(), whole.max(), whole[-1])
     assert np.concatenate(list(joined.pieces(2))).tolist() == np.asarray(joined).tolist() == whole.tolist()
+    starts = np.arange(len(whole) - 1)
+    if len(starts):
+        assert joined.rows(starts, 2).tolist() == whole[starts[:, None] + np.arange(2)].tolist()
     with pytest.raises(IndexError):
         joined[len(whole)]
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from clearhead.data.joined import JoinedIds
 from clearhead.tokenizers.base import Ids
 
 Offsets = npt.NDArray[np.integer]
@@ -29,7 +30,7 @@ def offsets(seed: int, step: int, batch_size: int, count: int) -> Offsets:
     return (numbers % np.uint64(count)).astype(np.int64)  # biased by count / 2**64: nothing
 
 
-def gather(ids: Ids | Tensor, starts: Offsets, block_size: int) -> tuple[Tensor, Tensor]:
+def gather(ids: Ids | JoinedIds | Tensor, starts: Offsets, block_size: int) -> tuple[Tensor, Tensor]:
     """x, y (B, T) int64: the windows of ids (n,) that begin at the offsets, and the same one token later.
 
     Where ids are a tensor, so is the work, on its device; a GPU is not waited for.
@@ -43,7 +44,10 @@ def gather(ids: Ids | Tensor, starts: Offsets, block_size: int) -> tuple[Tensor,
         first = first.pin_memory().to(ids.device, non_blocking=True) if ids.is_cuda else first.to(ids.device)
         rows = ids[first[:, None] + torch.arange(block_size + 1, device=ids.device)].long()  # (B, T + 1)
         return rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
-    rows = ids[starts[:, None] + np.arange(block_size + 1)]  # (B, T + 1)
+    if isinstance(ids, JoinedIds):
+        rows = ids.rows(starts, block_size + 1)  # (B, T + 1)
+    else:
+        rows = ids[starts[:, None] + np.arange(block_size + 1)]  # (B, T + 1)
     return _tensor(rows[:, :-1]), _tensor(rows[:, 1:])
 
 

@@ -22,6 +22,7 @@ MANY_DOCUMENTS = 20
 """From this many on, whole documents are split; below, each one by position."""
 
 _CHUNK = 1 << 20
+_SEED = SPLIT_SEED.to_bytes(8, "big")
 
 NO_VAL = "no validation possible, these are training numbers: the text is too short, or its documents too alike"
 NO_DEV = "too short for a dev split: order, patience and best are decided on no text of their own"
@@ -152,11 +153,13 @@ def _by_document(documents: Sequence[str], fraction: float, most: int) -> tuple[
 
 def rank(document: str) -> bytes:
     """A document's place (32 bytes) among those that are dealt out: a hash of its text."""
-    return digest(document, SPLIT_SEED.to_bytes(8, "big"))
+    return digest(document, _SEED)
 
 
 def digest(document: str, prefix: bytes = b"") -> bytes:
     """SHA-256 of the prefix and the UTF-8 bytes, taken in pieces: a large text is not copied whole."""
+    if len(document) <= _CHUNK:
+        return hashlib.sha256(prefix + document.encode("utf-8", "surrogatepass")).digest()
     sha = hashlib.sha256(prefix)
     for start in range(0, len(document), _CHUNK):
         sha.update(document[start : start + _CHUNK].encode("utf-8", "surrogatepass"))

@@ -20,6 +20,8 @@ Lengths = npt.NDArray[np.int64]
 Documents = Callable[[], Iterable[tuple[Places, Lengths]]]
 """Gives all documents anew, some at a time: their places and characters."""
 
+SPLITS = ("train", "dev", "val")
+
 _BIN_BITS = 16
 _BINS = 1 << _BIN_BITS
 
@@ -33,11 +35,11 @@ class Deal:
     kept: frozenset[int]
     """Places below these ends whose documents (or copies, together) are too large a part: they are trained on."""
 
-    def split(self, place: int) -> str:
-        """train, dev or val."""
-        if place >= self.dev_end or place in self.kept:
-            return "train"
-        return "val" if place < self.val_end else "dev"
+    def splits(self, places: Places) -> npt.NDArray[np.int64]:
+        """(n,) the number among `SPLITS` of the split of each place."""
+        found = np.where(_from(places, self.val_end), SPLITS.index("dev"), SPLITS.index("val"))
+        kept = np.isin(places, np.array(sorted(self.kept), dtype=np.uint64))
+        return np.where(kept | _from(places, self.dev_end), SPLITS.index("train"), found)
 
 
 def deal(documents: Documents, characters: int) -> Deal:

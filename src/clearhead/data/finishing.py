@@ -1,17 +1,23 @@
-"""The last step of preparing: what was held back becomes the shards of dev and val, and the manifest is written."""
+"""The last step of preparing: what was held back becomes the shards of dev and val."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from clearhead.data.corpus import NO_DEV, NO_VAL, digest, rank, sha256_of_digests
-from clearhead.data.encoding import EncodeTask, Held, read_held
+from clearhead.data.corpus import NO_DEV, NO_VAL, digest, sha256_of_digests
+from clearhead.data.encoding import EncodeTask
+from clearhead.data.holding import Held, Rows
 from clearhead.data.manifest import Shard
 from clearhead.data.planning import Plan
+from clearhead.data.scanning import read_arrays
 from clearhead.data.segments import ByDocument
 from clearhead.data.shard_file import ShardFile
 from clearhead.errors import CorpusError
 from clearhead.tokenizers.base import Tokenizer
+
+_AT_ONCE = 10_000
+"""Segments written together."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +31,18 @@ class Finished:
 
 def finish(folder: Path, plan: Plan, tokenizer: Tokenizer) -> Finished:
     """Write the shards of dev and val: documents that were dealt out in the order of their hashes, as in `split`."""
-    held = [held for task in plan.tasks for held in read_held(task.held)]
-    val = _in_order([each for each in held if each.segment.split == "val"], plan)
-    dev = _in_order([each for each in held if each.segment.split == "dev"], plan)
-    shards = list(_training(folder, plan.tasks))
-    shards += (_write(folder, split, rows, tokenizer, plan) for split, rows in (("dev", dev), ("val", val)) if rows)
-    notices = (*([] if val else [NO_VAL]), *([] if dev else [NO_DEV]))
-    return Finished(tuple(shards), _sha256(val) if val else "", notices)
+    held = Rows.joined([Rows(**read_arrays(task.held)) for task in plan.tasks])
+    sort = isinstance(plan.splitter, ByDocument)
+    written = {
+        split: _write(folder, split, held.some(split, sort=sort), tokenizer, plan)
+        for split in ("dev", "val")
+        if any(True for _ in held.some(split, sort=False))
+    }
+    return Finished(
+        shards=(*_training(folder, plan.tasks), *written.values()),
+        val_sha256=_sha256(held.some("val", sort=sort)) if "val" in written else "",
+        notices=(*([] if "val" in written else [NO_VAL]), *([] if "dev" in written else [NO_DEV])),
+    )
 
 
 def _training(folder: Path, tasks: Sequence[EncodeTask]) -> Iterator[Shard]:
@@ -44,19 +55,15 @@ def _training(folder: Path, tasks: Sequence[EncodeTask]) -> Iterator[Shard]:
             yield shard
 
 
-def _in_order(held: list[Held], plan: Plan) -> list[Held]:
-    dealt = isinstance(plan.splitter, ByDocument)
-    return sorted(held, key=lambda each: rank(each.segment.text)) if dealt else held
-
-
-def _write(folder: Path, split: str, held: Sequence[Held], tokenizer: Tokenizer, plan: Plan) -> Shard:
+def _write(folder: Path, split: str, held: Iterator[Held], tokenizer: Tokenizer, plan: Plan) -> Shard:
     with ShardFile(folder, split, 0, tokenizer, separated=plan.separated) as file:
         file.lead()
-        file.add([each.segment for each in held], [each.ids for each in held], sum(each.hidden for each in held))
+        while some := list(islice(held, _AT_ONCE)):
+            file.add([each.segment for each in some], [each.ids for each in some], sum(each.hidden for each in some))
         return file.finish()
 
 
-def _sha256(held: Sequence[Held]) -> str:
+def _sha256(held: Iterable[Held]) -> str:
     """As `corpus.text_sha256` of the documents that the segments make up."""
     digests: list[bytes] = []
     text: list[str] = []

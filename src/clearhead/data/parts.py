@@ -19,7 +19,7 @@ class Reading:
     lowercase: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Part:
     """A document, or what a block holds of one."""
 

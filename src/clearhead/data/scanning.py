@@ -21,6 +21,7 @@ UNICODE = 0x110000
 _CHUNK = 1 << 18
 _LAST_PLACE = (1 << 64) - 1
 _CODE_POINTS = "<u4"
+_COLUMNS = {"lengths": np.int64, "begins": np.bool_, "ends": np.bool_, "places": np.uint64}
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,28 +70,24 @@ class ScanTask:
 
 def scan(task: ScanTask) -> None:
     """Look at blocks and write what was seen; CorpusError where they hold no text."""
-    digests, parts, places = [], list[tuple[int, bool, bool]](), list[int]()
+    digests, seen = [], np.zeros(UNICODE, dtype=bool)
     greatest = np.zeros(UNICODE, dtype=np.uint64)
-    seen = np.zeros(UNICODE, dtype=bool)
+    columns: list[tuple[npt.NDArray[Any], ...]] = [tuple(np.empty(0, dtype=kind) for kind in _COLUMNS.values())]
     for block in task.blocks:
         found, digest = read_block(block, task.reading)
         digests.append(np.frombuffer(digest, dtype=np.uint8))
-        parts += ((len(part.text), part.begins, part.ends) for part in found)
-        here = [_place(part) if task.by_document else 0 for part in found]
-        places += here
+        places = [_place(part) if task.by_document else 0 for part in found]
+        rows = ([len(p.text) for p in found], [p.begins for p in found], [p.ends for p in found], places)
+        columns.append(tuple(np.array(row, dtype=kind) for row, kind in zip(rows, _COLUMNS.values(), strict=True)))
         if task.characters and task.by_document:
-            _note_places(found, here, greatest)
+            _note_places(found, places, greatest)
         if task.characters:
             for codes in (codes for part in found for codes in _code_points(part.text)):
                 seen[codes] = True
     characters = np.flatnonzero(seen)
-    lengths, begins, ends = zip(*parts, strict=True) if parts else ((), (), ())
     told = {
         "digests": np.array(digests, dtype=np.uint8).reshape(-1, 32),
-        "lengths": np.array(lengths, dtype=np.int64),
-        "begins": np.array(begins, dtype=bool),
-        "ends": np.array(ends, dtype=bool),
-        "places": np.array(places, dtype=np.uint64),
+        **{name: np.concatenate(parts) for name, parts in zip(_COLUMNS, zip(*columns, strict=True), strict=True)},
         "characters": characters.astype(np.uint32),
         "greatest": greatest[characters],
     }

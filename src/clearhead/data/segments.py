@@ -13,11 +13,11 @@ from clearhead.config import (
     VAL_FRACTION,
 )
 from clearhead.data.corpus import held_fraction, place_of
-from clearhead.data.dealing import Deal, Places
+from clearhead.data.dealing import SPLITS, Deal, Places
 from clearhead.data.parts import Part
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Segment:
     """Text of one split: a document's, or a part of it."""
 
@@ -90,7 +90,7 @@ class ByDocument:
 
         A part of a document that is larger than a block is alone in its block, and is trained on.
         """
+        splits = [SPLITS[number] for number in self.deal.splits(places)]
         for number in np.argsort(places, kind="stable").tolist():
             part = parts[number]
-            split = self.deal.split(int(places[number])) if part.whole else "train"
-            yield Segment(split, part.text, part.begins, part.ends)
+            yield Segment(splits[number] if part.whole else "train", part.text, part.begins, part.ends)

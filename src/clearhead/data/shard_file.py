@@ -83,6 +83,6 @@ def encoded(tokenizer: Tokenizer, segments: Sequence[Segment]) -> tuple[list[Ids
     texts = [segment.text for segment in segments]
     at_once = getattr(tokenizer, "encode_batch", None)
     ids: list[Ids] = at_once(texts) if at_once else [tokenizer.encode(text) for text in texts]
-    if tokenizer.unk_id is None or not any((each == tokenizer.unk_id).any() for each in ids):
+    if tokenizer.unk_id is None or not ids or not (np.concatenate(ids) == tokenizer.unk_id).any():
         return ids, [0] * len(ids)
     return ids, [tokenizer.hidden_characters(text) for text in texts]

@@ -12,6 +12,8 @@ from clearhead.data.reading import is_json_lines, unreadable
 
 BLOCK = 1 << 23
 """Bytes of a block, about."""
+LINES_BLOCK = 1 << 21
+"""The same of a file with a document a line: every one of these costs memory besides its text."""
 
 _LINE_START = re.compile(
     rb"\n(?![\s\x1c-\x1f]|\xc2[\x85\xa0]|\xe1\x9a\x80|\xe2\x80[\x80-\x8a\xa8\xa9\xaf]|\xe2\x81\x9f|\xe3\x80\x80)"
@@ -71,11 +73,11 @@ def blocks(files: Iterable[TextFile], size: int = BLOCK) -> Iterator[Block]:
     gathered: list[Span] = []
     room = size
     for file in files:
-        if gathered and file.size > room:
+        if gathered and (file.size > room or file.kind == "lines"):
             yield tuple(gathered)
             gathered, room = [], size
-        if file.size > size:
-            yield from ((span,) for span in _parts(file, size))
+        if file.size > (most := min(size, LINES_BLOCK) if file.kind == "lines" else size):
+            yield from ((span,) for span in _parts(file, most))
         elif file.size:
             gathered.append(Span(file, 0, file.size))
             room -= file.size

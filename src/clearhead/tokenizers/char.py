@@ -78,7 +78,8 @@ class CharTokenizer:
     def encode_batch(self, texts: Sequence[str]) -> list[Ids]:
         """The ids (n,) of each of several texts, looked up together: many short ones cost what a long one does."""
         ids = self.encode("".join(texts))
-        return np.split(ids, np.cumsum([len(text) for text in texts])[:-1]) if texts else []
+        ends = np.cumsum([len(text) for text in texts], dtype=np.int64).tolist()
+        return [ids[end - len(text) : end] for text, end in zip(texts, ends, strict=True)]
 
     def decode(self, ids: Sequence[int] | Ids) -> str:
         """The text of ids; end-of-text decodes to nothing, unknown to U+FFFD."""
