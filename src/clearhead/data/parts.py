@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from clearhead.config import DataConfig
 from clearhead.data.reading import LINE, decode_text, json_documents, unreadable
@@ -19,8 +20,7 @@ class Reading:
     lowercase: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """A document, or what a block holds of one."""
 
     text: str

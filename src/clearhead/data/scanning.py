@@ -80,8 +80,8 @@ def scan(task: ScanTask) -> None:
         rows = ([len(p.text) for p in found], [p.begins for p in found], [p.ends for p in found], places)
         columns.append(tuple(np.array(row, dtype=kind) for row, kind in zip(rows, _COLUMNS.values(), strict=True)))
         if task.characters and task.by_document:
-            _note_places(found, places, greatest)
-        if task.characters:
+            _note_places(found, places, seen, greatest)
+        elif task.characters:
             for codes in (codes for part in found for codes in _code_points(part.text)):
                 seen[codes] = True
     characters = np.flatnonzero(seen)
@@ -116,8 +116,8 @@ def _place(part: Part) -> int:
     return place_of_rank(rank(part.text)) if part.whole else _LAST_PLACE
 
 
-def _note_places(parts: Sequence[Part], places: Sequence[int], greatest: Places) -> None:
-    """Note for every character of a block the greatest place of a part that has it.
+def _note_places(parts: Sequence[Part], places: Sequence[int], seen: npt.NDArray[np.bool_], greatest: Places) -> None:
+    """Mark the characters of a block, and note for each the greatest place of a part that has it.
 
     The texts are laid out in the order of their places; an array that is assigned to at the same index several times
     keeps the last value.
@@ -130,6 +130,7 @@ def _note_places(parts: Sequence[Part], places: Sequence[int], greatest: Places)
         last[codes] = np.arange(start, start + len(codes))
         start += len(codes)
     characters = np.flatnonzero(last)
+    seen[characters] = True
     found = np.array(places, dtype=np.uint64)[order][np.searchsorted(ends, last[characters])]
     greatest[characters] = np.maximum(greatest[characters], found)
 
