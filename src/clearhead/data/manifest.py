@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from clearhead.errors import CorpusError
-from clearhead.files import sha256_file, write_atomic
+from clearhead.files import flush, sha256_file, storing, write_atomic
 from clearhead.tokenizers.base import token_dtype
 
 MANIFEST = "manifest.json"
@@ -107,7 +107,9 @@ def is_prepared(path: str | os.PathLike[str]) -> bool:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Declare a folder complete; StorageError when the disk refuses."""
+    """Declare a folder complete, its tokenizer there; StorageError when the disk refuses."""
+    with storing(folder):
+        flush(folder / TOKENIZER)
     write_atomic(folder / MANIFEST, json.dumps(manifest.to_dict(), indent=1, ensure_ascii=False) + "\n")
 
 

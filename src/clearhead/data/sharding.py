@@ -39,7 +39,7 @@ from clearhead.data.spans import BLOCK, blocks
 from clearhead.data.vocabulary import chosen, learn_tokenizer
 from clearhead.data.workers import in_processes
 from clearhead.errors import ConfigError, CorpusError
-from clearhead.files import check_room, storing, sweep, write_atomic
+from clearhead.files import check_room, flush, storing, sweep, write_atomic
 from clearhead.tokenizers.base import Tokenizer, load_tokenizer, open_tokenizer, save_tokenizer, token_dtype
 
 WORK = ".work"
@@ -191,6 +191,7 @@ def _tokenizer(planned: Plan, path: Path, order: Order, watch: Watch) -> Tokeniz
             raise CorpusError("the text holds several documents and the tokenizer has no end-of-text; give another")
         aside = path.with_name(f".{path.name}.tmp")
         save_tokenizer(learned, aside)
+        flush(aside)
         aside.replace(path)
     return load_tokenizer(path)
 
