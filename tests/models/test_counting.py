@@ -12,9 +12,13 @@ from streams import EOT, V, ids_of, random_stream
 from torch import Tensor
 
 from clearhead.errors import CheckpointError
-from clearhead.models import windows
+from clearhead.models import tally, windows
+from clearhead.models.counting import count_levels
 from clearhead.models.ngram import NgramLanguageModel
+from clearhead.models.windows import Ids
 from oracles.kneser_ney import KneserNeyOracle
+
+ARRAYS = ("keys", "raw", "continuation")
 
 
 @settings(max_examples=40, deadline=None)
@@ -36,10 +40,45 @@ def test_one_pass_of_several_stages_and_chunks_counts_the_same(monkeypatch: pyte
     at_once = NgramLanguageModel.fit(stream, V, 6, eot_id=EOT).state_dict()
     monkeypatch.setattr(windows.Windows, "most_digits", 2)
     for chunk in (7, 64):
-        monkeypatch.setattr(windows, "CHUNK", chunk)
+        monkeypatch.setattr(tally, "CHUNK", chunk)
         in_pieces = NgramLanguageModel.fit(stream, V, 6, eot_id=EOT).state_dict()
         assert at_once.keys() == in_pieces.keys()
         assert all(torch.equal(at_once[name], in_pieces[name]) for name in at_once)
+
+
+@pytest.mark.parametrize("documents", [False, True])
+def test_threads_and_files_count_what_one_pass_counts(documents: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = random_stream(3_000, documents=documents, vocab_size=9)
+    eot_id = 8 if documents else None
+    at_once = count_levels(stream, 9, 6, eot_id=eot_id, threads=1)
+    monkeypatch.setattr(tally, "CHUNK", 200)
+    monkeypatch.setattr(tally, "LEAST", 8)
+    files = Files([stream[:1_001], stream[1_001:1_004], stream[1_004:]])
+    for threads in (1, 2, 3):
+        for ids in (stream, files):
+            levels = count_levels(ids, 9, 6, eot_id=eot_id, threads=threads)
+            assert len(levels) == 6
+            for level, other in zip(levels, at_once, strict=True):
+                assert level.contexts == other.contexts
+                for mine, theirs in ((getattr(level, name), getattr(other, name)) for name in ARRAYS):
+                    assert mine.dtype == theirs.dtype
+                    np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_table_is_counted_in_ranges_that_together_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = random_stream(4_000, documents=False, vocab_size=20)
+    monkeypatch.setattr(tally, "LEAST", 8)
+    monkeypatch.setattr(tally, "CHUNK", 500)
+    with tally.Crew.of(2) as crew:
+        growing = tally.Tally(windows.Windows(stream, 20, None), 4, 1 << 40, crew)
+        for start in range(0, 4_000, 500):
+            growing.add([windows.Windows(stream, 20, None).count(start, 500, 4)])
+        assert len(growing.ranges) > 10, "nearly one for each first token"
+        firsts = [set((part.table[0] // 21**3).tolist()) for part in growing.ranges]
+        assert sum(map(len, firsts)) == len(set.union(*firsts)) == 20, "no two ranges begin alike"
+        keys, counts = growing.whole()
+    assert np.all(keys[1:] > keys[:-1])
+    assert counts.sum() == 4_000
 
 
 def test_orders_whose_windows_pass_63_bits_are_counted_all_the_same() -> None:
@@ -54,6 +93,19 @@ def test_the_first_end_of_text_is_no_token_of_the_text() -> None:
     model = NgramLanguageModel.fit(ids_of([EOT, 0, 1]), V, 3, eot_id=EOT)
     assert model.levels[0].raw.tolist() == [1, 1, 0, 0, 0]
     assert int(model.levels[1].raw.sum()) == 2
+
+
+class Files:
+    """Ids that lie in several arrays, of which slices can be had."""
+
+    def __init__(self, arrays: list[Ids]) -> None:
+        self._arrays = arrays
+
+    def __len__(self) -> int:
+        return sum(map(len, self._arrays))
+
+    def __getitem__(self, part: slice, /) -> Ids:
+        return np.concatenate(self._arrays)[part]
 
 
 def broken(name: str, tensor: Tensor | None) -> dict[str, Tensor]:
@@ -112,7 +164,7 @@ def test_memory_bounds_the_order_in_every_stage(digits: int, monkeypatch: pytest
     stream = random_stream(2_000, documents=True, vocab_size=9)
     sizes = np.cumsum([len(level) for level in NgramLanguageModel.fit(stream, 9, 7, eot_id=8).levels])
     monkeypatch.setattr(windows.Windows, "most_digits", digits)
-    monkeypatch.setattr(windows, "CHUNK", 128)
+    monkeypatch.setattr(tally, "CHUNK", 128)
     for order, ngrams in enumerate(sizes, start=1):
         enough, short = 20 * int(ngrams), 20 * int(ngrams) - 20
         assert NgramLanguageModel.fit(stream, 9, 7, eot_id=8, max_bytes=enough).order == order
@@ -124,6 +176,7 @@ import resource, sys
 import numpy as np
 import torch
 from clearhead.models.ngram import NgramLanguageModel
+from clearhead.models.windows import Ids
 
 ids = np.memmap(sys.argv[1], dtype=np.uint16, mode="r")
 model = NgramLanguageModel.fit(ids, 27, 10)

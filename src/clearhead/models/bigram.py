@@ -16,12 +16,14 @@ from torch import Tensor, nn
 from clearhead.errors import ConfigError
 from clearhead.models.base import Cache, HistoryCache, LanguageModel, Output, cross_entropy
 from clearhead.models.counting import count_levels
-from clearhead.models.windows import Ids
+from clearhead.models.windows import Ids, Stream
 
 UNSEEN = -30.0
 """Log-probability of a pair that was never seen, where smoothing leaves it none: finite, and nothing in a sum."""
 ROW_CELLS = 1 << 22
 """Logits worked on in one go, where the whole table is read."""
+SCORED = 1 << 21
+"""Tokens scored in one go."""
 
 
 class BigramLanguageModel(LanguageModel):
@@ -41,14 +43,14 @@ class BigramLanguageModel(LanguageModel):
         self.token_embedding_table = nn.Embedding(vocab_size, vocab_size)
 
     @classmethod
-    def from_counts(cls, ids: Ids, vocab_size: int, laplace: float = 1.0) -> Self:
+    def from_counts(cls, ids: Stream, vocab_size: int, laplace: float = 1.0) -> Self:
         """The model whose table is set from the pairs of a stream of ids (N,); see `set_counts`."""
         model = cls(vocab_size)
         model.set_counts(ids, laplace)
         return model
 
     @torch.no_grad()
-    def set_counts(self, ids: Ids, laplace: float = 1.0) -> None:
+    def set_counts(self, ids: Stream, laplace: float = 1.0) -> None:
         """Set row a to log((n(a b) + laplace) / (n(a .) + laplace V)) for the pairs a b of a stream of ids (N,).
 
         With laplace 0 the rows are the text's own frequencies, the least loss that any bigram can have on it;
@@ -74,10 +76,13 @@ class BigramLanguageModel(LanguageModel):
     def token_losses(self, ids: Ids) -> npt.NDArray[np.float64]:
         """Loss in nats (N - 1,) of each of ids[1:] of a stream (N,): every row is normalised once, not per token."""
         weight = self.token_embedding_table.weight.detach()  # (V, V)
-        idx = torch.from_numpy(ids.astype(np.int64)).to(weight.device)
         parts = weight.split(max(1, ROW_CELLS // self.vocab_size))
         total = torch.cat([part.float().logsumexp(-1) for part in parts])
-        return (total[idx[:-1]] - weight[idx[:-1], idx[1:]]).double().cpu().numpy()
+        losses = np.empty(max(0, len(ids) - 1))
+        for start in range(0, len(losses), SCORED):
+            idx = torch.from_numpy(ids[start : start + SCORED + 1].astype(np.int64)).to(weight.device)
+            losses[start : start + SCORED] = (total[idx[:-1]] - weight[idx[:-1], idx[1:]]).cpu().numpy()
+        return losses
 
     def forward(self, idx: Tensor, targets: Tensor | None = None, cache: Cache | None = None) -> Output:
         """Row idx[b, t] of the table is the logits (B, T, V); a cache only counts what went by."""
@@ -101,7 +106,7 @@ class BigramLanguageModel(LanguageModel):
         return cls(**config)
 
 
-def laplace_losses(ids: Ids, dev: Ids, vocab_size: int, constants: Sequence[float]) -> list[float]:
+def laplace_losses(ids: Stream, dev: Stream, vocab_size: int, constants: Sequence[float]) -> list[float]:
     """Nats per token of the stream dev (M,) by the table of `set_counts` with each constant; no table is made.
 
     >>> [round(loss, 4) for loss in laplace_losses(np.array([0, 1, 0, 1, 1]), np.array([0, 1, 0]), 2, [1.0, 0.1])]
@@ -109,7 +114,9 @@ def laplace_losses(ids: Ids, dev: Ids, vocab_size: int, constants: Sequence[floa
     """
     pairs = count_levels(ids, vocab_size, 2, max_bytes=sys.maxsize)[1]
     total = np.bincount(pairs.keys // vocab_size, pairs.raw, minlength=vocab_size)
-    before, after = dev[:-1].astype(np.int64), dev[1:]
-    found = pairs.find(before, after)
-    counts = np.where(found < 0, 0, np.append(pairs.raw, 0)[found])
-    return [float(np.log((total[before] + c * vocab_size) / (counts + c)).mean()) for c in constants]
+    seen, nats = np.append(pairs.raw, 0), np.zeros(len(constants))
+    for start in range(0, len(dev) - 1, SCORED):
+        tokens = dev[start : start + SCORED + 1].astype(np.int64)
+        before, counts = total[tokens[:-1]], seen[pairs.find(tokens[:-1], tokens[1:])]  # the last is for -1, never seen
+        nats += [np.log((before + c * vocab_size) / (counts + c)).sum() for c in constants]
+    return (nats / max(1, len(dev) - 1)).tolist()

@@ -8,12 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from clearhead.errors import CheckpointError, ConfigError, CorpusError
-from clearhead.models.windows import CHUNK, Ids, Int32, Int64, Table, Windows, count_windows, find, split_windows
+from clearhead.models.tally import CHUNK, Crew, count_windows
+from clearhead.models.windows import Ids, Int32, Int64, Stream, Table, Windows, find, split_windows
 
 BYTES_PER_NGRAM = 20
 """Key 8, raw count 4, continuation count 4, start of its followers 4."""
 MAX_BYTES = 600_000_000
 """What the tables of a model may take in memory unless said otherwise."""
+MOST_TOKENS = 1 << 31
+"""A stream of so many is not counted: counts have 32 bits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,33 +99,42 @@ def check_ids(ids: Ids, vocab_size: int) -> None:
 
 
 def count_levels(
-    ids: Ids, vocab_size: int, order: int, *, eot_id: int | None = None, max_bytes: int = MAX_BYTES
+    ids: Stream,
+    vocab_size: int,
+    order: int,
+    *,
+    eot_id: int | None = None,
+    max_bytes: int = MAX_BYTES,
+    threads: int | None = None,
 ) -> list[Level]:
-    """The n-grams of lengths 1 .. order of a stream of ids (N,).
+    """The n-grams of lengths 1 .. order of a stream of ids (N,), read in pieces.
 
     No n-gram reaches across an end-of-text: `eot_id` is the first token of one that begins a document, or the last.
     An end-of-text that opens the stream begins a document and is not counted as a token. Fewer levels come back
-    where the next would take the tables past `max_bytes`, at least one in any case. CorpusError when N >= 2**31,
-    ConfigError when an id is outside the vocabulary.
+    where the next would take the tables past `max_bytes`, at least one in any case. What is counted does not depend
+    on the threads. CorpusError when N >= 2**31, ConfigError when an id is outside the vocabulary.
 
     >>> [level.raw.tolist() for level in count_levels(np.array([0, 1, 0, 1, 1]), 2, 2)]
     [[2, 3], [2, 1, 1]]
     """
-    if len(ids) >= 1 << 31:
+    if len(ids) >= MOST_TOKENS:
         raise CorpusError(f"{len(ids):,} tokens are too many to count in 32 bits; count a part of the text")
-    check_ids(ids, vocab_size)
-    tables = _count_tables(Windows(ids, vocab_size, eot_id), order, max_bytes // BYTES_PER_NGRAM)
-    if eot_id is not None and len(ids) and ids[0] == eot_id:
-        tables[0][1][eot_id] -= 1
-    return _with_continuations(tables, vocab_size, ids[:order], eot_id)
+    for start in range(0, len(ids), CHUNK):
+        check_ids(ids[start : start + CHUNK], vocab_size)
+    with Crew.of(threads) as crew:
+        tables = _count_tables(Windows(ids, vocab_size, eot_id), order, max_bytes // BYTES_PER_NGRAM, crew)
+        opening = ids[:order]
+        if eot_id is not None and len(opening) and opening[0] == eot_id:
+            tables[0][1][eot_id] -= 1
+        return _with_continuations(tables, vocab_size, opening, eot_id, crew)
 
 
-def _count_tables(windows: Windows, order: int, room: int) -> list[Table]:
+def _count_tables(windows: Windows, order: int, room: int, crew: Crew) -> list[Table]:
     """Keys and raw counts of the n-grams of lengths 1 .. order, or of as many lengths as there is room for."""
     tables: list[Table] = []
     while True:
         wanted = min(order - windows.depth, windows.most_digits)
-        table, width = count_windows(windows, wanted, room - sum(len(keys) for keys, _ in tables))
+        table, width = count_windows(windows, wanted, room - sum(len(keys) for keys, _ in tables), crew)
         more = width == wanted and windows.depth + width < order
         deeper = windows.deeper(table[0], width) if more else None
         tables += reversed(list(split_windows(table, width, windows)))
@@ -131,7 +143,9 @@ def _count_tables(windows: Windows, order: int, room: int) -> list[Table]:
         windows = deeper
 
 
-def _with_continuations(tables: list[Table], vocab_size: int, opening: Ids, eot_id: int | None) -> list[Level]:
+def _with_continuations(
+    tables: list[Table], vocab_size: int, opening: Ids, eot_id: int | None, crew: Crew
+) -> list[Level]:
     """Levels with continuation counts, from the keys and raw counts of lengths 1 .. n and the first n ids."""
     levels = []
     contexts, suffixes = 1, np.zeros(vocab_size, dtype=np.int32)
@@ -140,7 +154,7 @@ def _with_continuations(tables: list[Table], vocab_size: int, opening: Ids, eot_
     for k, (keys, raw) in enumerate(tables, start=1):
         continuation = np.zeros(0, dtype=np.int32)
         if k < len(tables):
-            suffixes = _suffixes(tables[k][0], suffixes, keys, vocab_size)
+            suffixes = _suffixes(tables[k][0], suffixes, keys, vocab_size, crew)
             continuation = np.bincount(suffixes, minlength=len(keys)).astype(np.int32)
             if begun is not None and k > 1:
                 begun = np.searchsorted(keys, begun * vocab_size)
@@ -153,11 +167,15 @@ def _with_continuations(tables: list[Table], vocab_size: int, opening: Ids, eot_
     return levels
 
 
-def _suffixes(longer: Int64, suffixes: Int32, keys: Int64, vocab_size: int) -> Int32:
+def _suffixes(longer: Int64, suffixes: Int32, keys: Int64, vocab_size: int, crew: Crew) -> Int32:
     """The id of each n-gram of length k + 1 without its first token, from the same of length k, whose keys these
     are: what follows the suffix of its context is the suffix of the whole."""
     found = np.empty(len(longer), dtype=np.int32)
-    for start in range(0, len(longer), CHUNK):
-        contexts, tokens = np.divmod(longer[start : start + CHUNK], vocab_size)
-        found[start : start + CHUNK] = find(keys, suffixes[contexts].astype(np.int64) * vocab_size + tokens)
+
+    def look_up(start: int) -> None:
+        contexts, tokens = np.divmod(longer[start : start + size], vocab_size)
+        found[start : start + size] = find(keys, suffixes[contexts].astype(np.int64) * vocab_size + tokens)
+
+    size = max(1, CHUNK // crew.size)
+    crew.each(look_up, range(0, len(longer), size))
     return found

@@ -14,7 +14,7 @@ from clearhead.errors import CheckpointError, ConfigError, CorpusError
 from clearhead.models.base import Cache, HistoryCache, LanguageModel, Output, cross_entropy
 from clearhead.models.counting import MAX_BYTES, Level, check_ids, count_levels, levels_from_arrays, named_arrays
 from clearhead.models.kneser_ney import Estimate, Float64
-from clearhead.models.windows import Ids, Int64
+from clearhead.models.windows import Ids, Int64, Stream
 
 ROW_CELLS = 1 << 20
 """Probabilities worked on in one go: bounds the memory of a forward pass beside its logits."""
@@ -53,7 +53,7 @@ class NgramLanguageModel(LanguageModel):
 
     @classmethod
     def fit(
-        cls, ids: Ids, vocab_size: int, order: int, *, eot_id: int | None = None, max_bytes: int = MAX_BYTES
+        cls, ids: Stream, vocab_size: int, order: int, *, eot_id: int | None = None, max_bytes: int = MAX_BYTES
     ) -> Self:
         """Count a stream of ids (N,); documents begin with `eot_id`: eot d1 eot d2 ...
 
@@ -125,10 +125,13 @@ class NgramLanguageModel(LanguageModel):
 
     def token_losses(self, ids: Ids) -> Float64:
         """Loss in nats (N - 1,) of each of ids[1:] of a stream (N,), given all that precedes it."""
-        losses = [-np.log(by_order[-1]) for by_order in self._target_probabilities(ids)]
-        return np.concatenate([np.zeros(0), *losses])
+        losses, end = np.empty(max(0, len(ids) - 1)), 0
+        for by_order in self._target_probabilities(ids):
+            losses[end : end + by_order.shape[1]] = -np.log(by_order[-1])
+            end += by_order.shape[1]
+        return losses
 
-    def order_losses(self, ids: Ids) -> list[float]:
+    def order_losses(self, ids: Stream) -> list[float]:
         """Mean loss in nats per token of ids[1:] for each of the orders 1 .. order."""
         nats = np.zeros(self.order)
         for by_order in self._target_probabilities(ids):
@@ -180,11 +183,11 @@ class NgramLanguageModel(LanguageModel):
                 self.lowers[length].interpolate_rows(rows, lower, contexts[length][lower])
         return rows
 
-    def _target_probabilities(self, ids: Ids) -> Iterator[Float64]:
+    def _target_probabilities(self, ids: Stream) -> Iterator[Float64]:
         """Probabilities (order, n) of ids[1:] by each of the orders, some targets at a time."""
         back = max(1, self.order - 1)
         for start in range(1, len(ids), SCORED):
-            tokens = ids[None, max(0, start - back) : start + SCORED].astype(np.int64)
+            tokens = ids[max(0, start - back) : start + SCORED].astype(np.int64)[None]
             at = min(start, back)
             usable = self._usable(tokens, np.zeros(1, dtype=np.int64))[0, at - 1 : -1]
             ngrams = [found[0] for found in self._ngram_ids(tokens, self.order)]
@@ -250,8 +253,8 @@ class NgramLanguageModel(LanguageModel):
 
 
 def choose_order(
-    fit_ids: Ids,
-    dev_ids: Ids,
+    fit_ids: Stream,
+    dev_ids: Stream,
     vocab_size: int,
     *,
     eot_id: int | None = None,

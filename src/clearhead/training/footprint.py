@@ -16,7 +16,7 @@ from clearhead.evaluation.ladder import MAX_ORDER, fit_ngram
 from clearhead.evaluation.mixing import has_dev
 from clearhead.models.counting import BYTES_PER_NGRAM, MAX_BYTES, named_arrays
 from clearhead.models.ngram import ROW_CELLS
-from clearhead.models.windows import CHUNK
+from clearhead.models.tally import CHUNK
 from clearhead.runtime import Runtime
 from clearhead.training.dividing import Part, share_of, weigh_part
 from clearhead.training.draft import Draft, Text
