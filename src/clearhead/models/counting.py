@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from clearhead.errors import CheckpointError, ConfigError, CorpusError
 from clearhead.models.tally import CHUNK, Crew, count_windows
-from clearhead.models.windows import Ids, Int32, Int64, Stream, Table, Windows, find, split_windows
+from clearhead.models.windows import Ids, Int32, Int64, Stream, Table, Windows, find
 
 BYTES_PER_NGRAM = 20
 """Key 8, raw count 4, continuation count 4, start of its followers 4."""
@@ -134,10 +134,10 @@ def _count_tables(windows: Windows, order: int, room: int, crew: Crew) -> list[T
     tables: list[Table] = []
     while True:
         wanted = min(order - windows.depth, windows.most_digits)
-        table, width = count_windows(windows, wanted, room - sum(len(keys) for keys, _ in tables), crew)
-        more = width == wanted and windows.depth + width < order
-        deeper = windows.deeper(table[0], width) if more else None
-        tables += reversed(list(split_windows(table, width, windows)))
+        tally = count_windows(windows, wanted, room - sum(len(keys) for keys, _ in tables), crew)
+        more = tally.width == wanted and windows.depth + wanted < order
+        deeper = tally.deeper() if more else None
+        tables += tally.split()
         if deeper is None:
             return tables
         windows = deeper

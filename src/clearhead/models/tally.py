@@ -7,19 +7,21 @@ result does not depend on the threads: counts are sums, and tables ascend.
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
 
-from clearhead.models.windows import EMPTY, Int64, Table, Windows, firsts, joined, shortened
+from clearhead.models.windows import EMPTY, Int64, Table, Windows, firsts, joined, shortened, split_windows
 from clearhead.runtime import cores
 
 CHUNK = 1 << 21
 """Positions that all threads together look at in one go: bounds the memory that counting needs beside its tables."""
 RANGES = 64
 """Ranges of a table, at most."""
+HELD = 1 << 25
+"""Positions of a text whose ranks are held while longer n-grams are counted: 128 MB."""
 LEAST = 1 << 16
 """Windows that gather before a range is put together anew."""
 
@@ -74,25 +76,28 @@ class Range:
         self.settle()
         self.table = shortened(self.table, base)[0]
 
-    def spelled(self, width: int, base: int) -> int:
-        """How many n-grams, over all lengths, the windows of the table spell."""
-        total, codes = 0, self.table[0]
+    def spelled(self, width: int, base: int) -> list[int]:
+        """How many n-grams of 0 .. width digits the windows of the table spell."""
+        found, codes = [], self.table[0]
         for _ in range(width):
-            total += int(np.count_nonzero(codes % base))
+            found.append(int(np.count_nonzero(codes % base)))
             codes = codes // base
             codes = codes[firsts(codes)]
-        return total
+        return [0, *reversed(found)]
 
 
 class Tally:
     """A growing table of the windows of a text, of as many digits as there is room for."""
 
     def __init__(self, windows: Windows, width: int, room: int, crew: Crew) -> None:
-        self.width, self._room, self._crew, self._base = width, room, crew, windows.base
+        self.windows, self.width, self._room, self._crew = windows, width, room, crew
         self._least = 1 if windows.depth == 0 else 0
         self._edges = EMPTY[0]
         self.ranges = [Range(_tokens(windows, width))]
         self._checked = 0
+
+    def __len__(self) -> int:
+        return sum(len(part.table[0]) for part in self.ranges)
 
     def add(self, found: list[Table]) -> None:
         """Take in the windows of some pieces of the text, and cut all where they have become too many."""
@@ -100,40 +105,74 @@ class Tally:
             self._divide(found[0][0])
         parts = [_divided(table, self._edges) for table in found]
         self._crew.each(lambda pair: pair[0].add(pair[1]), zip(self.ranges, zip(*parts, strict=True), strict=True))
-        if self._windows() > self._checked + self._checked // 8:
+        if len(self) > self._checked + self._checked // 8:
             self._cut()
 
-    def whole(self) -> Table:
-        """The table, in one piece."""
+    def finish(self) -> None:
+        """Put together what is still waiting."""
         self._crew.each(Range.settle, self.ranges)
         self._cut()
-        keys = np.concatenate([part.table[0] for part in self.ranges])
-        return keys, np.concatenate([part.table[1] for part in self.ranges])
 
-    def _windows(self) -> int:
-        return sum(len(part.table[0]) for part in self.ranges)
+    def deeper(self) -> Windows:
+        """The windows behind the n-grams that all digits spell."""
+        windows, base = self.windows, self.windows.base
+        spelled = np.concatenate([codes[codes % base != 0] for codes in (part.table[0] for part in self.ranges)])
+        deeper = replace(windows, depth=windows.depth + self.width, shorter=windows, spelled=spelled, held=EMPTY[1])
+        if len(windows.ids) > HELD:
+            return deeper
+        held, size = np.empty(len(windows.ids), dtype=np.int32), max(1, CHUNK // self._crew.size)
+
+        def hold(start: int) -> None:
+            piece = held[start : start + size]
+            piece[:] = deeper.ranks(start, len(piece))
+
+        self._crew.each(hold, range(0, len(held), size))
+        return replace(deeper, held=held)
+
+    def split(self) -> list[Table]:
+        """The n-grams that the windows spell, shortest first: see `split_windows`. The table is used up."""
+        each = self._spelled()  # (ranges, 1 + width)
+        before = np.cumsum(each, axis=0) - each
+        tables = [(np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int32)) for n in each.sum(axis=0).tolist()]
+
+        def fill(number: int) -> None:
+            part, places = self.ranges[number], before[number].tolist()
+            table, part.table = part.table, EMPTY
+            for digits, (keys, counts) in zip(
+                range(self.width, 0, -1), split_windows(table, self.width, self.windows, places), strict=True
+            ):
+                here = slice(places[digits], places[digits] + len(keys))
+                tables[digits][0][here], tables[digits][1][here] = keys, counts
+
+        self._crew.each(fill, range(len(self.ranges)))
+        return tables[1:]
+
+    def _spelled(self) -> Int64:
+        """(ranges, 1 + width) how many n-grams of 0 .. width digits each range spells."""
+        found = self._crew.each(lambda part: part.spelled(self.width, self.windows.base), self.ranges)
+        return np.array(found, dtype=np.int64)
 
     def _cut(self) -> None:
         """Take digits off until what the windows spell is no more than there is room for."""
-        while self.width > self._least and self._windows() * self.width > self._room:
-            if sum(self._crew.each(lambda part: part.spelled(self.width, self._base), self.ranges)) <= self._room:
+        while self.width > self._least and len(self) * self.width > self._room:
+            if self._spelled().sum() <= self._room:
                 break
-            self._crew.each(lambda part: part.shorten(self._base), self.ranges)
-            self._edges //= self._base
+            self._crew.each(lambda part: part.shorten(self.windows.base), self.ranges)
+            self._edges //= self.windows.base
             self.width -= 1
-        self._checked = self._windows()
+        self._checked = len(self)
 
     def _divide(self, codes: Int64) -> None:
         """Divide the table, where it is one, into ranges that hold about as many of these windows each."""
-        unit = self._base ** (self.width - self._least)
+        unit = self.windows.base ** (self.width - self._least)
         wanted = codes[np.arange(1, RANGES) * len(codes) // RANGES]
         self._edges = np.unique(wanted // unit * unit)
         self.ranges = [Range(table) for table in _divided(self.ranges[0].table, self._edges)]
 
 
-def count_windows(windows: Windows, width: int, room: int, crew: Crew) -> tuple[Table, int]:
-    """All distinct windows with their counts, and their width: less than asked where the n-grams that they spell
-    would be more than `room`, down to no digit at all, at depth 0 to one.
+def count_windows(windows: Windows, width: int, room: int, crew: Crew) -> Tally:
+    """All distinct windows with their counts, of fewer digits than asked where the n-grams that they spell would be
+    more than `room`: down to no digit at all, at depth 0 to one.
 
     At depth 0 every token of the vocabulary has a window cut behind it, seen or not (then with count 0).
     """
@@ -144,7 +183,8 @@ def count_windows(windows: Windows, width: int, room: int, crew: Crew) -> tuple[
         tally.add(crew.each(lambda at: windows.count(at, size, tally.width), starts))
         if tally.width == 0:
             break
-    return tally.whole(), tally.width
+    tally.finish()
+    return tally
 
 
 def _tokens(windows: Windows, width: int) -> Table:

@@ -6,7 +6,7 @@ length as their prefixes, so one pass over the text serves many orders. Where th
 bits, a pass counts as many as do, and the next begins with the rank of what they spelled.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -44,6 +44,9 @@ class Windows:
     """The windows that spell the first `depth` tokens; None at depth 0."""
     spelled: Int64 = field(default_factory=lambda: EMPTY[0])
     """(contexts,) those of them, ascending, that spell an n-gram of length `depth`; its rank is its place here."""
+    held: Int32 = field(default_factory=lambda: EMPTY[1])
+    """(N,) the rank of the n-gram of length `depth` that begins at each position, -1 for none; empty for a long text,
+    where they are found anew for each piece."""
 
     @property
     def contexts(self) -> int:
@@ -75,7 +78,7 @@ class Windows:
         digits = np.zeros(size + width - 1, dtype=np.int64)
         digits[: len(piece)] = piece
         digits[: len(piece)] += 1
-        code = self._ranks(start, size)
+        code = self.ranks(start, size)
         going = self._unfinished(start, stop)
         for j in range(width):
             digit = digits[j : j + size]
@@ -94,13 +97,12 @@ class Windows:
         codes.sort()
         return _runs(codes[np.searchsorted(codes, 0) :])
 
-    def _ranks(self, start: int, size: int) -> Int64:
-        """The ranks of the n-grams of length `depth` that begin at `size` positions, -1 for none.
-
-        They are found anew for each piece: held, they would take as much memory as the text.
-        """
+    def ranks(self, start: int, size: int) -> Int64:
+        """The ranks of the n-grams of length `depth` that begin at `size` positions, -1 for none."""
         if self.shorter is None:
             return np.zeros(size, dtype=np.int64)
+        if len(self.held):
+            return self.held[start : start + size].astype(np.int64)
         return find(self.spelled, self.shorter.codes(start, size, self.depth - self.shorter.depth))
 
     def _unfinished(self, start: int, stop: int) -> npt.NDArray[np.bool_]:
@@ -110,11 +112,6 @@ class Windows:
             last = self.ids[start + self.depth - 1 : stop + self.depth - 1]
             going[: len(last)] = last != self.eot_id
         return going
-
-    def deeper(self, codes: Int64, width: int) -> "Windows":
-        """The windows behind the n-grams that `width` digits spell; `codes` are the distinct windows of that width."""
-        spelled = codes[codes % self.base != 0]
-        return Windows(self.ids, self.vocab_size, self.eot_id, self.depth + width, self, spelled)
 
 
 def find(ascending: Int64, wanted: Int64) -> Int64:
@@ -130,17 +127,17 @@ def find(ascending: Int64, wanted: Int64) -> Int64:
     return np.where(ascending[at] == wanted, at, -1)
 
 
-def split_windows(table: Table, width: int, windows: Windows) -> Iterator[Table]:
+def split_windows(table: Table, width: int, windows: Windows, before: Sequence[int]) -> Iterator[Table]:
     """The n-grams that windows spell, longest first: depth + width tokens, then one less, down to depth + 1.
 
-    The key of an n-gram is the rank of all but its last token among their like, times V, plus the last token.
-    The table is used up.
+    The key of an n-gram is the rank of all but its last token among their like, times V, plus the last token. Of
+    those of d digits `before[d]` have lower ranks than these. The table is used up.
     """
     base = windows.base
     for digits in range(width, 0, -1):
         codes, counts = table
         table, first = shortened(table, base)
-        ranks = table[0] if digits == 1 else np.cumsum(table[0] % base != 0, dtype=np.int64) - 1
+        ranks = table[0] if digits == 1 else np.cumsum(table[0] % base != 0, dtype=np.int64) + (before[digits - 1] - 1)
         parents = ranks.repeat(np.diff(first, append=len(codes)))
         parents *= windows.vocab_size
         codes %= base
