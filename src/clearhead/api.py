@@ -123,7 +123,7 @@ class Run(Inspectable):
     def rung_models(self) -> dict[str, LanguageModel]:
         """The models of the ladder by name, the weakest first: counted on this run's text, then its own, and where
         that is a GPT the mixture of both."""
-        ngram, _ = fit_ngram(self.data, self.tokenizer)
+        ngram = fit_ngram(self.data, self.tokenizer).model
         models: dict[str, LanguageModel] = {"unigram": ngram.to_order(1), "bigram": ngram.to_order(min(2, ngram.order))}
         models["ngram"] = ngram
         if (mixed := self._mixture()) is None:

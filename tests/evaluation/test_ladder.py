@@ -1,12 +1,18 @@
 """Rungs in order, on one text, and no comparison of different texts."""
 
 import math
+import random
+import re
 
 import pytest
 
 from clearhead import api
+from clearhead.config import RunConfig, TokenizerConfig
+from clearhead.data.prepare import prepare
 from clearhead.errors import ConfigError
-from clearhead.evaluation.ladder import join_ladders
+from clearhead.evaluation.ladder import fit_ngram, join_ladders
+from clearhead.models import ngram
+from clearhead.models.ngram import NgramLanguageModel
 
 
 def test_counted_rungs_of_a_text(poem):
@@ -66,3 +72,43 @@ def test_the_known_figures_of_tiny_shakespeare(shakespeare):
 def test_names_are_documents(names):
     ladder = api.ladder(names, lines=True)
     assert ladder["ngram"].bits_per_char < ladder["bigram"].bits_per_char < ladder["unigram"].bits_per_char
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    for place in ("clearhead.data.sample.PIECE", "clearhead.evaluation.ladder.PIECE"):
+        monkeypatch.setattr(place, 400)
+
+
+def test_a_very_large_text_is_counted_on_a_sample_and_says_so(poem, small_pieces, monkeypatch):
+    whole = api.ladder(poem)
+    monkeypatch.setattr("clearhead.data.tokens.MOST_COUNTED", 3_000)
+    found = api.ladder(poem)
+    share = float(re.search(r"counted on ([\d.]+)% of the text \(seed 1337\)", found["ngram"].note).group(1))
+    assert 23 <= share < 30, "six of 22 pieces, the last of which is short"
+    assert f"counted on {share}% of the text" in found["bigram"].note
+    assert "counted on" not in whole["ngram"].note
+    assert found["ngram"].nats_per_token > whole["ngram"].nats_per_token
+    assert found["uniform"] == whole["uniform"]
+
+
+def test_a_sample_is_counted_where_tables_hold_no_three_tokens(tmp_path, small_pieces, monkeypatch):
+    draw = random.Random(0)
+    text = tmp_path / "words.txt"
+    text.write_text(" ".join(f"w{draw.randrange(200)}" for _ in range(6_000)), encoding="utf-8")
+    prepared = prepare(RunConfig(tokenizer=TokenizerConfig(tokenizer="word")), [str(text)])
+    V = prepared.tokenizer.vocab_size
+    counted = ngram.count_levels
+    pairs, triples = (NgramLanguageModel.fit(prepared.data.ids("counts"), V, k).num_parameters() for k in (2, 3))
+
+    def with_little_room(ids, vocab_size, order, *, eot_id=None, max_bytes=0):
+        return counted(ids, vocab_size, order, eot_id=eot_id, max_bytes=10 * (pairs + triples))
+
+    monkeypatch.setattr(ngram, "count_levels", with_little_room)
+    assert NgramLanguageModel.fit(prepared.data.ids("counts"), V, 3).order == 2
+    found = fit_ngram(prepared.data, prepared.tokenizer, 3)
+    assert found.parts in (2, 4)
+    assert found.model.order == 3
+    share = len(prepared.data.counted("counts", found.parts)) / len(prepared.data.ids("counts"))
+    assert 0.8 / found.parts < share < 1.2 / found.parts
+    assert found.note == f"Kneser-Ney, order 3, counted on {share:.1%} of the text (seed 1337)"

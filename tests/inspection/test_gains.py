@@ -45,7 +45,7 @@ def test_every_token_costs_what_the_model_says_there(text: Prepared) -> None:
                 logits, _ = model(torch.from_numpy(ids[None, target - k : target]))
             wanted = F.cross_entropy(logits[0, -1:], torch.from_numpy(ids[target : target + 1]))
             assert costs[f"gpt {k}"][i] == pytest.approx(float(wanted), abs=1e-5)
-    ngram, _ = fit_ngram(text.data, text.tokenizer)
+    ngram = fit_ngram(text.data, text.tokenizer).model
     bigram, _ = fit_bigram(text.data, text.tokenizer)
     stream = text.data.ids("val")[: BLOCK + TARGETS]
     for name, counted in (("unigram", ngram.to_order(1)), ("bigram", bigram), ("ngram", ngram)):

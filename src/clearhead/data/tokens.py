@@ -12,6 +12,7 @@ from torch import Tensor
 from clearhead.data import batches, store
 from clearhead.data.corpus import Corpus
 from clearhead.data.joined import JoinedIds
+from clearhead.data.sample import sample
 from clearhead.data.store import TokenMeta
 from clearhead.errors import CorpusError, did_you_mean
 from clearhead.runtime import stream_seed
@@ -19,8 +20,8 @@ from clearhead.tokenizers.base import Ids, Tokenizer
 
 SPLITS = ("train", "dev", "val", "counts")
 """train: what gradients see; dev decides; val judges; counts: train and dev, all that counted models may see."""
-MOST_COUNTED = 1 << 24
-"""Ids that counted models learn from, at most, where a text lies in several files."""
+MOST_COUNTED = 1 << 30
+"""Ids that counted models learn from, at most: more teaches them little, and takes long."""
 
 
 class TokenDataset:
@@ -69,10 +70,14 @@ class TokenDataset:
         ids = self._stream(split)
         return (ids if isinstance(ids, JoinedIds) else JoinedIds([ids])).pieces(most)
 
-    def counted(self, split: str) -> Ids:
-        """The ids that counted models are given: all, or where these lie in several files the first `MOST_COUNTED`."""
-        ids = self._stream(split)
-        return ids[:MOST_COUNTED] if isinstance(ids, JoinedIds) else ids
+    def counted(self, split: str, parts: int = 1) -> Ids:
+        """The ids that counted models are given: all, or a sample of one in `parts`; see `least_parts`."""
+        return sample(self.ids(split), max(parts, self.least_parts), separated=self.meta.separated)
+
+    @property
+    def least_parts(self) -> int:
+        """One in so many parts of the text is counted, at least: in all of them but for a very large text."""
+        return 1 << max(0, (len(self.ids("counts")) - 1) // MOST_COUNTED).bit_length()
 
     def place(self, device: torch.device, room: int) -> None:
         """Let the batches of every split that fits into `room` bytes, the shortest first, be gathered on a device."""

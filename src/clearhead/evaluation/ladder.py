@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from clearhead.data.sample import PIECE, SEED
 from clearhead.data.tokens import TokenDataset
 from clearhead.errors import ConfigError
 from clearhead.evaluation.loss import FULL_PRECISION, SplitLoss, measured, split_loss
@@ -19,6 +20,8 @@ from clearhead.tokenizers.base import Tokenizer
 MAX_ORDER = 10
 UNDECIDED_ORDER = 5
 """The order of the n-gram when the text has no dev split to choose it."""
+LEAST_ORDER = 3
+"""Where the tables of a whole text hold no n-grams of so many tokens, a sample of it is counted."""
 LAPLACE = (1.0, 0.1, 0.01, 0.001)
 """Constants the counted bigram chooses from, on dev."""
 LARGEST_TABLE = 8_192
@@ -85,11 +88,12 @@ def counted_rungs(data: TokenDataset, tokenizer: Tokenizer) -> Iterator[Rung]:
     """uniform, unigram, bigram and n-gram, counted on all training text, each yielded when it is scored."""
     start = time.perf_counter()
     yield _uniform(data, tokenizer)
-    ngram, note = fit_ngram(data, tokenizer)
+    counted = fit_ngram(data, tokenizer)
+    ngram = counted.model
     seconds = time.perf_counter() - start
     yield score_rung("unigram", ngram.to_order(1), data, tokenizer, seconds / max(1, ngram.order))
     yield _bigram(data, tokenizer, ngram)
-    yield score_rung("ngram", ngram, data, tokenizer, seconds, note=note)
+    yield score_rung("ngram", ngram, data, tokenizer, seconds, note=counted.note)
 
 
 def losses_by_rung(rungs: Sequence[Rung]) -> dict[str, float]:
@@ -102,22 +106,49 @@ def counted_order(rungs: Sequence[Rung]) -> int | None:
     return next((rung.context + 1 for rung in rungs if rung.name == "ngram"), None)
 
 
-def fit_ngram(data: TokenDataset, tokenizer: Tokenizer, order: int | None = None) -> tuple[NgramLanguageModel, str]:
-    """The n-gram of an order, or of the order that dev likes best, counted on all training text; and its note."""
+@dataclass(frozen=True)
+class Counted:
+    """An n-gram, and what it was counted on."""
+
+    model: NgramLanguageModel
+    note: str
+    """A rung's."""
+    parts: int
+    """One in so many parts of the text was counted; 1: all of it."""
+    cut: bool
+    """Whether the tables of a higher order, which was wanted, did not fit."""
+
+
+def fit_ngram(data: TokenDataset, tokenizer: Tokenizer, order: int | None = None) -> Counted:
+    """The n-gram of an order, or of the order that dev likes best, counted on all training text.
+
+    On a sample where the text is very large, or where the tables of all of it would leave an n-gram of fewer than
+    three tokens.
+    """
+    counted = _fit_on(data, tokenizer, order, data.least_parts)
+    while counted.cut and counted.model.order < LEAST_ORDER and 2 * counted.parts * PIECE < len(data.ids("counts")):
+        counted = _fit_on(data, tokenizer, order, 2 * counted.parts)
+    return counted
+
+
+def _fit_on(data: TokenDataset, tokenizer: Tokenizer, order: int | None, parts: int) -> Counted:
+    """The same on a sample of one in so many parts."""
     vocabulary = {"vocab_size": tokenizer.vocab_size, "eot_id": tokenizer.eot_id}
     most = order or UNDECIDED_ORDER
     if order is None and len(data.ids("dev")) > 1:
-        order, losses = choose_order(data.counted("train"), data.ids("dev"), max_order=MAX_ORDER, **vocabulary)
+        order, losses = choose_order(data.counted("train", parts), data.ids("dev"), max_order=MAX_ORDER, **vocabulary)
         most = MAX_ORDER if order == len(losses) else order
-    ngram = NgramLanguageModel.fit(data.counted("counts"), order=order or most, **vocabulary)
+    ngram = NgramLanguageModel.fit(data.counted("counts", parts), order=order or most, **vocabulary)
     limit = ", the largest that fits into memory" if ngram.order < most else ""
-    return ngram, f"Kneser-Ney, order {ngram.order}{limit}{_part_counted(data)}"
+    note = f"Kneser-Ney, order {ngram.order}{limit}{_sampled(data, parts)}"
+    return Counted(ngram, note, parts, cut=ngram.order < most)
 
 
-def _part_counted(data: TokenDataset) -> str:
-    """What to say where not all of a text is counted."""
-    counted, there = len(data.counted("counts")), len(data.ids("counts"))
-    return f", counted on the first {counted:,} of {there:,} tokens" if counted < there else ""
+def _sampled(data: TokenDataset, parts: int) -> str:
+    """What to say where a sample was counted."""
+    if parts == 1:
+        return ""
+    return f", counted on {len(data.counted('counts', parts)) / len(data.ids('counts')):.1%} of the text (seed {SEED})"
 
 
 def fit_bigram(data: TokenDataset, tokenizer: Tokenizer) -> tuple[BigramLanguageModel, float]:
@@ -209,5 +240,5 @@ def _bigram(data: TokenDataset, tokenizer: Tokenizer, ngram: NgramLanguageModel)
     table, laplace = fit_bigram(data, tokenizer)
     seconds = time.perf_counter() - start
     return score_rung(
-        "bigram", table, data, tokenizer, seconds, note=f"counts, Laplace {laplace:g}{_part_counted(data)}"
+        "bigram", table, data, tokenizer, seconds, note=f"counts, Laplace {laplace:g}{_sampled(data, data.least_parts)}"
     )

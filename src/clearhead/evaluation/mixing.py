@@ -129,8 +129,9 @@ def fit_mixture(
     if not has_dev(data):
         raise CorpusError("the text is too short for a dev split, and a mixture is fitted on dev; give a longer text")
     begun = time.perf_counter()
-    ngram, _ = fit_ngram(data, tokenizer, order)
-    counted = NgramLanguageModel.fit(data.counted("train"), tokenizer.vocab_size, ngram.order, eot_id=tokenizer.eot_id)
+    whole = fit_ngram(data, tokenizer, order)
+    ngram, train = whole.model, data.counted("train", whole.parts)
+    counted = NgramLanguageModel.fit(train, tokenizer.vocab_size, ngram.order, eot_id=tokenizer.eot_id)
     scored = first_tokens(score_parts(MixtureLanguageModel(counted, gpt, 0.5), data, "dev", runtime), MOST_DEV)
     weight = fit_weight(scored)
     gate = fit_gate(scored, weight)

@@ -40,7 +40,7 @@ def count_baselines(
     """The counted bigram and n-gram; the n-gram is the model itself or the mixture's, where there is one."""
     ngram = model if isinstance(model, NgramLanguageModel) else mixture.ngram if mixture else None
     if ngram is None:
-        ngram, _ = fit_ngram(data, tokenizer)
+        ngram = fit_ngram(data, tokenizer).model
     said = f"n-gram: Kneser-Ney, order {ngram.order}"
     if tokenizer.vocab_size > LARGEST_TABLE:
         return Baselines(ngram.to_order(min(2, ngram.order)), ngram, (f"bigram: Kneser-Ney, order 2; {said}",))

@@ -94,7 +94,7 @@ def _duel(desk: "Desk", run: "Run") -> _Duel:
     from clearhead.evaluation.ladder import fit_ngram
     from clearhead.evaluation.loss import token_losses
 
-    ngram, _ = fit_ngram(desk.data, desk.tokenizer)
+    ngram = fit_ngram(desk.data, desk.tokenizer).model
     neural = token_losses(run.model, desk.data, "val", run.runtime.exact).double()
     counted = token_losses(ngram, desk.data, "val").double()
     saved = (counted - neural) / log(2)

@@ -147,7 +147,7 @@ def predict(draft: Draft, baseline: Baseline, processes: int = 1) -> Footprint:
     counted = next(rung.parameters for rung in draft.rungs if rung.name == "ngram")
     file = 0
     if config.model in ("ngram", "mixture"):
-        ngram, _ = fit_ngram(text.data, text.tokenizer, order)
+        ngram = fit_ngram(text.data, text.tokenizer, order).model
         counted = ngram.num_parameters()
         file = file_size(named_arrays(ngram.levels))
     if config.model == "ngram":

@@ -254,7 +254,7 @@ def config_from(run: RunDirectory) -> RunConfig:
 
 def _fresh_model(config: RunConfig, tokenizer: Tokenizer, data: TokenDataset) -> LanguageModel:
     if config.model == "ngram":
-        return fit_ngram(data, tokenizer, config.order)[0]
+        return fit_ngram(data, tokenizer, config.order).model
     vocab_size = tokenizer.vocab_size
     shape = {"vocab_size": vocab_size} if config.trained == "bigram" else asdict(config.gpt(vocab_size))
     torch.manual_seed(config.train.seed)  # a model of somebody else's may draw its own first weights
