@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from clearhead.config import DataConfig, RunConfig, TokenizerConfig
 from clearhead.data.corpus import Corpus, read_corpus
 from clearhead.data.learning import check_tokenizer, learn
 from clearhead.data.manifest import is_prepared
+from clearhead.data.remote import is_prepared_remotely, is_remote
 from clearhead.data.shards import ShardDataset
 from clearhead.data.tokens import TokenDataset
 from clearhead.errors import ConfigError, CorpusError
@@ -54,15 +54,18 @@ def prepare(config: RunConfig, corpus: Sequence[str]) -> Prepared:
     return Prepared(read, tokenizer, retokenise(read, tokenizer))
 
 
-def prepared_folder(corpus: Sequence[str]) -> Path | None:
-    """The prepared folder that is named as the text; None for texts, CorpusError for a folder among others."""
-    folders = [name for name in corpus if is_prepared(name)]
+def prepared_folder(corpus: Sequence[str]) -> str | None:
+    """The prepared folder, or its address, that is named as the text; None for texts.
+
+    CorpusError for a folder among others.
+    """
+    folders = [name for name in corpus if is_prepared(name) or (is_remote(name) and is_prepared_remotely(name))]
     if folders and len(set(corpus)) > 1:
         raise CorpusError(
             f"{folders[0]} is a prepared folder, which is trained on alone; prepare the texts together: "
             "clearhead prepare A B --out FOLDER"
         )
-    return Path(folders[0]) if folders else None
+    return folders[0] if folders else None
 
 
 def _check_settings(config: RunConfig, data: ShardDataset) -> None:

@@ -37,14 +37,14 @@ _KINDS = (
 )
 
 
-def read_documents(path: Path, config: DataConfig) -> list[str]:
+def read_documents(path: Path, config: DataConfig, name: str | None = None) -> list[str]:
     """The documents of one file, which may be gzipped; the file "-" is standard input.
 
     JSON Lines (by the name) hold one document per line, other files one document, or one per line with
     `config.lines`. Empty documents are left out. CorpusError says why a file is no text, and where, or that memory
     does not hold it.
     """
-    name = "standard input" if str(path) == STDIN else repr(str(path))
+    name = "standard input" if str(path) == STDIN else repr(name or str(path))
     try:
         text = _read_text(path, name, config)
         if is_json_lines(path.name):

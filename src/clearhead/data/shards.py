@@ -10,6 +10,7 @@ from clearhead.config import DataConfig, RunConfig, TokenizerConfig
 from clearhead.data import store
 from clearhead.data.joined import JoinedIds
 from clearhead.data.manifest import SPLITS, TOKENIZER, Manifest, check_sizes, read_manifest
+from clearhead.data.remote import is_remote, local_folder
 from clearhead.data.store import TokenMeta
 from clearhead.data.tokens import TokenDataset
 from clearhead.errors import CorpusError, TokenizerError
@@ -23,8 +24,8 @@ class ShardDataset(TokenDataset):
     places. What has been read can be dropped by the system at any time: memory does not grow with the text.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, tokenizer: Tokenizer) -> None:
-        self.folder, self.manifest, self.tokenizer = folder, manifest, tokenizer
+    def __init__(self, folder: Path, manifest: Manifest, tokenizer: Tokenizer, address: str | None = None) -> None:
+        self.folder, self.manifest, self.tokenizer, self.address = folder, manifest, tokenizer, address
         self.meta = _meta(manifest)
         arrays = {split: self._mapped(split) for split in SPLITS}
         self._ids = {split: self._joined(arrays[split]) for split in SPLITS}
@@ -40,13 +41,16 @@ class ShardDataset(TokenDataset):
         return replace(config, data=DataConfig(**data), tokenizer=TokenizerConfig(**tokenizer))
 
     @classmethod
-    def open(cls, folder: Path, tokenizer: Tokenizer | None = None) -> Self:
-        """A folder that `clearhead prepare` finished; wherever it lies now.
+    def open(cls, place: str | Path, tokenizer: Tokenizer | None = None) -> Self:
+        """A folder that `clearhead prepare` finished, wherever it lies now; of one at an address (scheme://path) the
+        copy in the cache, made where it is missing.
 
         Its manifest, the size of every shard and its tokenizer are checked; the bytes of the shards are not read:
         `changed_files` does that. CorpusError when anything is missing or not as it was, or when another
         `tokenizer` is wanted than it was prepared with.
         """
+        address = str(place) if is_remote(str(place)) else None
+        folder = local_folder(address) if address else Path(place)
         manifest = read_manifest(folder)
         check_sizes(folder, manifest)
         try:
@@ -61,7 +65,7 @@ class ShardDataset(TokenDataset):
                 f"{own.fingerprint[:12]}) than this ({tokenizer.name}, {tokenizer.vocab_size:,}, "
                 f"{tokenizer.fingerprint[:12]}); prepare the text with this one"
             )
-        return cls(folder, manifest, own)
+        return cls(folder, manifest, own, address)
 
     def _mapped(self, split: str) -> list[Ids]:
         return [store.open_ids(self.folder / shard.file, self.manifest.dtype) for shard in self.manifest.of(split)]

@@ -3,6 +3,7 @@
 import difflib
 import glob
 import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,8 +11,10 @@ from pathlib import Path
 from clearhead.config import DataConfig
 from clearhead.data import named
 from clearhead.data.grammar import grammar_notice, grammar_text
+from clearhead.data.hub import find_rows, is_rows
 from clearhead.data.manifest import is_prepared
 from clearhead.data.reading import STDIN, read_documents
+from clearhead.data.remote import fetch, is_remote, remote_files
 from clearhead.errors import CorpusError
 
 TEXT_SUFFIXES = (".txt", ".text", ".md", ".rst", ".jsonl")
@@ -33,7 +36,8 @@ def read_source(corpus: Sequence[str], config: DataConfig) -> Source:
     """The documents that the arguments name; the default corpus when there are none.
 
     An argument is a file, a folder (its text files, sorted, hidden ones left out), a glob, "-" for standard
-    input, or the name of a corpus where no such path exists. CorpusError says what is wrong in one line.
+    input, the name of a corpus where no such path exists, an address (scheme://path), or what `datasets` reads (see
+    `find_rows`). CorpusError says what is wrong in one line.
     """
     arguments = list(dict.fromkeys(corpus)) or [named.default_corpus()]
     sources = [_read_argument(argument, config) for argument in arguments]
@@ -46,7 +50,9 @@ def read_source(corpus: Sequence[str], config: DataConfig) -> Source:
 
 def is_source(argument: str) -> bool:
     """Whether an argument names something to read, rather than being a text."""
-    return argument == STDIN or argument in named.NAMES or os.path.exists(argument) or bool(_matches(argument))
+    elsewhere = is_rows(argument) or is_remote(argument)
+    here = argument in named.NAMES or os.path.exists(argument) or bool(_matches(argument))
+    return argument == STDIN or elsewhere or here
 
 
 def _matches(pattern: str) -> list[str]:
@@ -126,7 +132,24 @@ def joint_name(names: Sequence[str]) -> str:
 def _read_argument(argument: str, config: DataConfig) -> Source:
     if argument == STDIN:
         return Source("standard input", tuple(read_documents(Path(STDIN), config)), ())
+    if is_rows(argument):
+        rows = find_rows(argument)
+        return Source(rows.name, tuple(rows.documents(config)), (rows.argument,))
+    if is_remote(argument):
+        return _read_remote(argument, config)
     return carried_text(argument) or _read_files(find_files(argument, config))
+
+
+def _read_remote(url: str, config: DataConfig) -> Source:
+    """The documents of files somewhere else, copied here one at a time."""
+    documents: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for file in remote_files(url, TEXT_SUFFIXES):
+            copy = Path(folder, file.name)
+            fetch(file, copy)
+            documents += read_documents(copy, config, file.url)
+            copy.unlink()
+    return Source(url.rstrip("/").rpartition("/")[2], tuple(documents), (url,))
 
 
 def _read_files(found: Found) -> Source:

@@ -4,7 +4,6 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
 from clearhead.config import RunConfig
@@ -12,6 +11,7 @@ from clearhead.data import named
 from clearhead.data.corpus import MANY_DOCUMENTS, Corpus, read_corpus
 from clearhead.data.manifest import is_prepared
 from clearhead.data.prepare import retokenise
+from clearhead.data.remote import is_remote
 from clearhead.data.shards import ShardDataset
 from clearhead.data.store import TokenMeta, read_meta
 from clearhead.data.tokens import TokenDataset
@@ -51,7 +51,7 @@ def shards_record(data: ShardDataset) -> dict[str, Any]:
         counts["train"] += counts["dev"]
     return {
         "name": data.manifest.name,
-        "paths": [str(data.folder.absolute())],
+        "paths": [data.address or str(data.folder.absolute())],
         "sha256": data.manifest.sha256,
         "val_sha256": data.manifest.val_sha256,
         "documents": documents,
@@ -116,8 +116,8 @@ def open_data(run: RunDirectory, tokenizer: Tokenizer | None = None) -> TokenDat
 
 def _open_shards(run: RunDirectory, record: dict[str, Any], tokenizer: Tokenizer) -> TokenDataset:
     """The prepared folder of a run; CorpusError when it is gone or holds something else."""
-    folder = Path(*record["paths"][:1])
-    if not is_prepared(folder):
+    folder = "".join(record["paths"][:1])
+    if not is_remote(folder) and not is_prepared(folder):
         raise CorpusError(
             f"the prepared folder of run {run.name} is not at {folder}; put it back, or a symbolic link to where it is"
         )
