@@ -1,7 +1,7 @@
 """The second look at a text of any size: blocks become a shard of training ids, and what is held back waits aside."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -57,13 +57,17 @@ class EncodeTask:
 
 
 def encode(task: EncodeTask) -> None:
-    """Write a shard, what is held back, and last the record; CorpusError where the text has changed since the scan."""
-    tokenizer = _tokenizer(task.work / TOKENIZER)
+    """Write the shard of a task; CorpusError where the text has changed since the scan."""
+    write_shard(task, _segments(task), _tokenizer(task.work / TOKENIZER))
+
+
+def write_shard(task: EncodeTask, groups: Iterable[list[Segment]], tokenizer: Tokenizer) -> None:
+    """Write a shard of segments, what of them is held back, and last the record."""
     held: list[Rows] = []
     with ShardFile(task.folder, "train", task.number, tokenizer, separated=task.separated) as file:
         if task.number == 0:
             file.lead()
-        for segments in _segments(task):
+        for segments in groups:
             ids, hidden = encoded(tokenizer, segments)
             rows = list(zip(segments, ids, hidden, strict=True))
             held.append(Rows.of([Held(*row) for row in rows if row[0].split in HELD]))

@@ -109,7 +109,7 @@ def make_shards(arguments: Sequence[str], folder: Path, order: Order, watch: Wat
     manifest = _manifest(folder, gathered, planned, tokenizer, order, request)
     save_tokenizer(tokenizer, folder / TOKENIZER)
     write_manifest(folder, manifest)
-    _tidy(folder)
+    tidy(folder)
     return manifest
 
 
@@ -129,11 +129,11 @@ def verify(folder: Path, watch: Watch) -> Manifest:
 def _finished(folder: Path, request: str, watch: Watch) -> Manifest:
     if read_manifest(folder).request != request:
         raise CorpusError(f"{folder} holds another text, or the same prepared otherwise; give another --out")
-    _tidy(folder)
+    tidy(folder)
     return verify(folder, watch)
 
 
-def _tidy(folder: Path) -> None:
+def tidy(folder: Path) -> None:
     """Delete what a finished folder does not need: empty shards too, all of whose text is held back."""
     known = {shard.file for shard in read_manifest(folder).shards}
     for file in folder.glob("train-*.bin"):
