@@ -77,7 +77,7 @@ class Text:
 
 
 def test_the_manifest_waits_for_every_task(tokenizer: Path, tmp_path: Path) -> None:
-    writer = ShardWriter(str(tmp_path / "out"), str(tokenizer))
+    writer = ShardWriter(str(tmp_path / "out"), str(tokenizer), val=0.2, dev=0.1)
     with pytest.raises(CorpusError, match="run ShardWriter first"):
         ManifestWriter(writer).run()
     writer.run([Text(text) for text in TEXTS[:60]], 0, 2)
