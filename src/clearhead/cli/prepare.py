@@ -35,6 +35,8 @@ class Arguments(Reading):
     """Processes that read and encode (default: one per core)."""
     shard_tokens: int = SHARD_TOKENS
     """Tokens of a shard, at most about: a shard is made of so many bytes of text."""
+    weights: tuple[float, ...] = ()
+    """How much of what training draws is from each source (such as 0.7 0.3); default: as much as its size gives."""
     json: Switch = False
     """Print one JSON document; progress goes to standard error."""
 
@@ -49,7 +51,9 @@ def run(argv: Sequence[str]) -> int:
     from clearhead.data.sharding import Order, make_shards, verify
     from clearhead.data.workers import cores
 
-    order = Order(arguments.data, arguments.tokenizer, arguments.shard_tokens, arguments.workers or cores())
+    order = Order(
+        arguments.data, arguments.tokenizer, arguments.shard_tokens, arguments.workers or cores(), arguments.weights
+    )
     line = Line()
     if arguments.sources:
         manifest = make_shards(arguments.sources, arguments.out, order, line.show)

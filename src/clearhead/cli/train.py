@@ -5,7 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +85,7 @@ def carry_out(make: "Make", out: Path, as_json: bool) -> int:
 def conclude(trained: "Run", as_json: bool) -> int:
     """What every training ends with: how to go on after Ctrl-C, else the ladder and the folder."""
     from clearhead.cli.report import print_json
+    from clearhead.evaluation.by_source import losses_by_source
 
     last = trained.directory.read_events()[-1]
     if last["reason"] == "interrupted":
@@ -92,8 +93,14 @@ def conclude(trained: "Run", as_json: bool) -> int:
         return 128 + signal.Signals[last["signal"] or "SIGINT"]
     ladder = trained.ladder()
     rung = ladder[trained.model.kind] if trained.model.kind != "bigram" else ladder.rungs[-1]
+    by_source = losses_by_source(trained.model, trained.data, trained.runtime.exact)
     if not as_json:
         print(ladder)
+        for name, loss in by_source.items():
+            print(
+                f"validation of {name}: {loss.nats_per_token:.4f} nats per token, "
+                f"{loss.bits_per_char:.4f} bits per character"
+            )
         print(trained.path)
         return 0
     judged = ladder.split == "val"
@@ -105,6 +112,7 @@ def conclude(trained: "Run", as_json: bool) -> int:
             "val_nats_per_token": rung.nats_per_token if judged else None,
             "val_bits_per_char": rung.bits_per_char if judged else None,
             "ladder": ladder.to_dict(),
+            **({"sources": {name: asdict(loss) for name, loss in by_source.items()}} if by_source else {}),
         }
     )
     return 0

@@ -3,7 +3,7 @@
 Shapes: n ids, B rows, T = block_size positions.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,19 @@ def offsets(seed: int, step: int, batch_size: int, count: int) -> Offsets:
     """
     numbers = np.random.Philox(key=seed, counter=step << 128).random_raw(batch_size)
     return (numbers % np.uint64(count)).astype(np.int64)  # biased by count / 2**64: nothing
+
+
+def weighted_offsets(
+    seeds: tuple[int, int], step: int, batch_size: int, spans: Sequence[tuple[int, int]], shares: Sequence[float]
+) -> Offsets:
+    """(B,) offsets: each row's span begin .. end - 1 with the chances `shares`, then uniform in it.
+
+    Row b is a pure function of (seeds, step, b): one seed draws spans, the other offsets.
+    """
+    draws, numbers = (np.random.Philox(key=seed, counter=step << 128).random_raw(batch_size) for seed in seeds)
+    span = np.searchsorted(np.cumsum(shares)[:-1], draws / 2.0**64, side="right")
+    begins, ends = np.array(spans, dtype=np.uint64).T
+    return (begins[span] + numbers % (ends - begins)[span]).astype(np.int64)
 
 
 def gather(ids: Ids | JoinedIds | Tensor, starts: Offsets, block_size: int) -> tuple[Tensor, Tensor]:

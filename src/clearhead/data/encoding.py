@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,6 +30,7 @@ class EncodeTask:
     reading: Reading
     splitter: ByPosition | ByDocument
     separated: bool
+    source: int = 0
 
     @property
     def scan(self) -> Path:
@@ -73,7 +74,7 @@ def write_shard(task: EncodeTask, groups: Iterable[list[Segment]], tokenizer: To
             held.append(Rows.of([Held(*row) for row in rows if row[0].split in HELD]))
             trained = [row for row in rows if row[0].split not in HELD]
             file.add([row[0] for row in trained], [row[1] for row in trained], sum(row[2] for row in trained))
-        shard = file.finish()
+        shard = replace(file.finish(), source=task.source)
     write_arrays(task.held, vars(Rows.joined(held)))
     write_atomic(task.record, json.dumps(asdict(shard)))
 

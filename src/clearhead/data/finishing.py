@@ -1,7 +1,7 @@
 """The last step of preparing: what was held back becomes the shards of dev and val."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -31,18 +31,36 @@ class Finished:
 
 def finish(folder: Path, plan: Plan, tokenizer: Tokenizer) -> Finished:
     """Write the shards of dev and val: documents that were dealt out in the order of their hashes, as in `split`."""
-    held = Rows.joined([Rows(**read_arrays(task.held)) for task in plan.tasks])
-    sort = isinstance(plan.splitter, ByDocument)
-    written = {
-        split: _write(folder, split, held.some(split, sort=sort), tokenizer, plan)
-        for split in ("dev", "val")
-        if any(True for _ in held.some(split, sort=False))
-    }
+    held = _held(plan.tasks)
+    dev, val = (list(_written(folder, split, held, tokenizer, plan)) for split in ("dev", "val"))
+    validated = (each for rows in held.values() for each in rows.some("val", sort=_sorted(plan)))
     return Finished(
-        shards=(*_training(folder, plan.tasks), *written.values()),
-        val_sha256=_sha256(held.some("val", sort=sort)) if "val" in written else "",
-        notices=(*([] if "val" in written else [NO_VAL]), *([] if "dev" in written else [NO_DEV])),
+        shards=(*_training(folder, plan.tasks), *dev, *val),
+        val_sha256=_sha256(validated) if val else "",
+        notices=(*([] if val else [NO_VAL]), *([] if dev else [NO_DEV])),
     )
+
+
+def _held(tasks: Sequence[EncodeTask]) -> dict[int, Rows]:
+    """What is held back of each source."""
+    return {
+        source: Rows.joined([Rows(**read_arrays(task.held)) for task in tasks if task.source == source])
+        for source in dict.fromkeys(task.source for task in tasks)
+    }
+
+
+def _sorted(plan: Plan) -> bool:
+    return isinstance(plan.splitter, ByDocument)
+
+
+def _written(folder: Path, split: str, held: dict[int, Rows], tokenizer: Tokenizer, plan: Plan) -> Iterator[Shard]:
+    """The shards of a split, one for each source that has any of it."""
+    number = 0
+    for source, rows in held.items():
+        if any(True for _ in rows.some(split, sort=False)):
+            shard = _write(folder, split, number, rows.some(split, sort=_sorted(plan)), tokenizer, plan)
+            yield replace(shard, source=source)
+            number += 1
 
 
 def _training(folder: Path, tasks: Sequence[EncodeTask]) -> Iterator[Shard]:
@@ -55,9 +73,10 @@ def _training(folder: Path, tasks: Sequence[EncodeTask]) -> Iterator[Shard]:
             yield shard
 
 
-def _write(folder: Path, split: str, held: Iterator[Held], tokenizer: Tokenizer, plan: Plan) -> Shard:
-    with ShardFile(folder, split, 0, tokenizer, separated=plan.separated) as file:
-        file.lead()
+def _write(folder: Path, split: str, number: int, held: Iterator[Held], tokenizer: Tokenizer, plan: Plan) -> Shard:
+    with ShardFile(folder, split, number, tokenizer, separated=plan.separated) as file:
+        if number == 0:
+            file.lead()
         while some := list(islice(held, _AT_ONCE)):
             file.add([each.segment for each in some], [each.ids for each in some], sum(each.hidden for each in some))
         return file.finish()

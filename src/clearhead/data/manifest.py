@@ -36,6 +36,8 @@ class Shard:
     """Characters that an unknown token hides."""
     sha256: str
     documents_sha256: str
+    source: int = 0
+    """Which of the sources it is of, where they are kept apart."""
 
     @property
     def index(self) -> str:
@@ -49,8 +51,8 @@ class SourceRecord:
 
     name: str
     bytes: int
-    weight: float = 1.0
-    """How often it is drawn, beside what its size would give."""
+    weight: float | None = None
+    """How much of what training draws is from it, beside the other weights; None: as much as its size gives."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,18 @@ class Manifest:
     """In the order of their streams: train, dev, val."""
     notices: tuple[str, ...] = ()
     """What the user should know, a line each."""
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """What part of the samples each source gives; empty where they are not kept apart."""
+        weights = [source.weight for source in self.sources if source.weight is not None]
+        return tuple(weight / sum(weights) for weight in weights)
+
+    def spans(self, split: str) -> list[tuple[int, int]]:
+        """Where in a split's stream each source begins and ends, with the end-of-text that stands before it."""
+        ends = [sum(s.tokens for s in self.of(split) if s.source <= number) for number in range(len(self.sources))]
+        begins = [0, *(max(0, end - self.separated) for end in ends[:-1])]
+        return list(zip(begins, ends, strict=True))
 
     def of(self, split: str) -> tuple[Shard, ...]:
         """The shards of a split, in order."""
@@ -179,5 +193,7 @@ def _is_possible(manifest: Manifest) -> bool:
         all(type(figure) is int and figure >= 0 for figure in (*figures, manifest.vocab_size))
         and all(shard.split in SPLITS and shard.file == Path(shard.file).name for shard in manifest.shards)
         and all(shard.file.endswith(".bin") for shard in manifest.shards)
+        and all(type(shard.source) is int and 0 <= shard.source < len(manifest.sources) for shard in manifest.shards)
+        and len(manifest.shares) in (0, len(manifest.sources))
         and manifest.dtype == np.dtype(token_dtype(manifest.vocab_size)).name
     )

@@ -60,7 +60,7 @@ def _tasks(
     folder: Path, scans: Sequence[ScanTask], reading: Reading, splitter: ByPosition | ByDocument, *, separated: bool
 ) -> Iterator[EncodeTask]:
     for number, task in enumerate(scans):
-        yield EncodeTask(number, folder, task.target.parent, task.blocks, reading, splitter, separated)
+        yield EncodeTask(number, folder, task.target.parent, task.blocks, reading, splitter, separated, task.source)
         if isinstance(splitter, ByPosition):
             splitter = ByPosition(splitter.cuts, splitter.document, splitter.offset)
             seen = read_scan(task.target)

@@ -66,6 +66,7 @@ class ScanTask:
     """Whether whole documents will be dealt out."""
     characters: bool
     """Whether characters are asked for."""
+    source: int = 0
 
 
 def scan(task: ScanTask) -> None:

@@ -69,8 +69,12 @@ class Order:
     shard_tokens: int
     """Tokens of a shard, about: it is made of so many bytes of text, and these make no more tokens."""
     workers: int = 1
+    weights: tuple[float, ...] = ()
+    """How much of what training draws is from each source; then they are kept apart."""
 
     def __post_init__(self) -> None:
+        if not all(0 < weight < float("inf") for weight in self.weights):
+            raise ConfigError(f"weights={self.weights} must all be above 0; leave a source out that is not wanted")
         for name in ("shard_tokens", "workers"):
             if (value := getattr(self, name)) < 1:
                 raise ConfigError(f"{name}={value} must be at least 1; leave it out for the default")
@@ -85,6 +89,8 @@ class Order:
             "shard_tokens": self.shard_tokens,
             "sources": [source.described() for source in sources],
         }
+        if self.weights:
+            named["weights"] = self.weights
         if self.tokenizer.from_file:
             named["tokenizer_file"] = open_tokenizer(Path(self.tokenizer.tokenizer)).fingerprint
         return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()
@@ -96,6 +102,8 @@ def make_shards(arguments: Sequence[str], folder: Path, order: Order, watch: Wat
     CorpusError, TokenizerError, ConfigError or StorageError says in one line what is in the way.
     """
     check_tokenizer(order.tokenizer)
+    if order.weights and len(order.weights) != len(set(arguments)):
+        raise ConfigError(f"{len(order.weights)} weights for {len(set(arguments))} sources; give one for each")
     sources = locate(arguments, order.data)
     request = order.request(sources)
     if (folder / MANIFEST).exists():
@@ -167,11 +175,15 @@ def _plan(folder: Path, sources: Sequence[Gathered], order: Order, watch: Watch)
     reading = Reading(order.data, order.tokenizer.lowercase)
     by_document = holds_documents(sources, reading, MANY_DOCUMENTS)
     characters = order.tokenizer.tokenizer == "char"
-    files = [file for source in sources for file in source.files]
-    groups = grouped(list(blocks(files, min(BLOCK, order.shard_tokens))), order.shard_tokens)
+    apart = [source.files for source in sources] if order.weights else [[f for each in sources for f in each.files]]
+    groups = [
+        (source, group)
+        for source, files in enumerate(apart)
+        for group in grouped(list(blocks(files, min(BLOCK, order.shard_tokens))), order.shard_tokens)
+    ]
     tasks = [
-        ScanTask(folder / WORK / f"scan-{number:05}.safetensors", group, reading, by_document, characters)
-        for number, group in enumerate(groups)
+        ScanTask(folder / WORK / f"scan-{number:05}.safetensors", group, reading, by_document, characters, source)
+        for number, (source, group) in enumerate(groups)
     ]
     _work(scan, tasks, [task for task in tasks if not task.target.is_file()], "look", order, watch)
     planned = plan(folder, tasks, reading, by_document=by_document)
@@ -242,7 +254,10 @@ def _manifest(
         separated=planned.separated,
         reading={"data": asdict(order.data), "tokenizer": asdict(order.tokenizer)},
         request=request,
-        sources=tuple(SourceRecord(source.name, source.bytes) for source in sources),
+        sources=tuple(
+            SourceRecord(source.name, source.bytes, weight)
+            for source, weight in zip(sources, order.weights or [None] * len(sources), strict=True)
+        ),
         shards=finished.shards,
         notices=(*notices, *finished.notices),
     )

@@ -7,13 +7,14 @@ from typing import Self
 import numpy as np
 
 from clearhead.config import DataConfig, RunConfig, TokenizerConfig
-from clearhead.data import store
+from clearhead.data import batches, store
 from clearhead.data.joined import JoinedIds
 from clearhead.data.manifest import SPLITS, TOKENIZER, Manifest, check_sizes, read_manifest
 from clearhead.data.remote import is_remote, local_folder
 from clearhead.data.store import TokenMeta
 from clearhead.data.tokens import TokenDataset
 from clearhead.errors import CorpusError, TokenizerError
+from clearhead.runtime import stream_seed
 from clearhead.tokenizers.base import Ids, Tokenizer, load_tokenizer
 
 
@@ -34,6 +35,29 @@ class ShardDataset(TokenDataset):
             dev[0] = dev[0][1:]  # the end of the last document opens the dev stream, too
         self._ids["counts"] = self._joined([*arrays["train"], *dev])
         self._placed = {}
+
+    def fits(self, block_size: int, split: str = "train") -> int:
+        """As of every text; where sources are drawn by weight, a block that fits each of them."""
+        most = super().fits(block_size, split)
+        if split != "train" or not self.manifest.shares:
+            return most
+        for source, (begin, end) in zip(self.manifest.sources, self.manifest.spans(split), strict=True):
+            if end - begin < 2:
+                raise CorpusError(f"source {source.name} has no training text, and a weight; leave it out")
+            most = min(most, end - begin - 1)
+        return most
+
+    def _starts(
+        self, split: str, step: int, batch_size: int, block_size: int, key: tuple[int | str, ...]
+    ) -> batches.Offsets:
+        """As of every text; training text and dev are drawn by weight, from the sources that a block fits in."""
+        spans = [(begin, end - block_size) for begin, end in self.manifest.spans(split)] if split != "val" else []
+        drawn = [(span, share) for span, share in zip(spans, self.manifest.shares, strict=False) if span[0] < span[1]]
+        if not drawn:
+            return super()._starts(split, step, batch_size, block_size, key)
+        places, shares = zip(*drawn, strict=True)
+        seeds = stream_seed(*key, "source"), stream_seed(*key)
+        return batches.weighted_offsets(seeds, step, batch_size, places, [share / sum(shares) for share in shares])
 
     def settings(self, config: RunConfig) -> RunConfig:
         """A configuration with the settings that the text was prepared with."""

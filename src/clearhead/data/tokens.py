@@ -118,9 +118,14 @@ class TokenDataset:
                 f"block_size={block_size} does not fit the {len(ids)} tokens of the {split} split; "
                 f"try {len(ids) - 1} or less"
             )
-        key = stream_seed(seed, stream, split)
-        starts = batches.offsets(key, step, batch_size, len(ids) - block_size)
+        starts = self._starts(split, step, batch_size, block_size, (seed, stream, split))
         return batches.gather(self._placed.get(split, ids), starts if rows is None else starts[rows], block_size)
+
+    def _starts(
+        self, split: str, step: int, batch_size: int, block_size: int, key: tuple[int | str, ...]
+    ) -> batches.Offsets:
+        """(B,) where the windows of a batch begin."""
+        return batches.offsets(stream_seed(*key), step, batch_size, len(self.ids(split)) - block_size)
 
     def windows(self, split: str, block_size: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """x, y (B, T) batches of non-overlapping windows: every id but the first is a target once, in order."""
