@@ -59,7 +59,7 @@ def test_json_is_one_document(clearhead, poem):
     )
     told = json.loads(out)
     assert (code, told["tokenizer"], told["vocab_size"], told["dtype"]) == (0, "bpe", 300, "uint16")
-    assert told["sources"] == [{"name": "poem.txt", "bytes": 9396, "weight": 1.0}]
+    assert told["sources"] == [{"name": "poem.txt", "bytes": 9396, "weight": None}]
     assert sum(split["characters"] for split in told["splits"].values()) == 9396
 
 

@@ -9,6 +9,7 @@ import pytest
 from clearhead import api
 from clearhead.config import RunConfig, TokenizerConfig
 from clearhead.data.prepare import prepare
+from clearhead.data.tokens import TokenDataset
 from clearhead.errors import ConfigError
 from clearhead.evaluation.ladder import fit_ngram, join_ladders
 from clearhead.models import ngram
@@ -82,7 +83,8 @@ def small_pieces(monkeypatch):
 
 def test_a_very_large_text_is_counted_on_a_sample_and_says_so(poem, small_pieces, monkeypatch):
     whole = api.ladder(poem)
-    monkeypatch.setattr("clearhead.data.tokens.MOST_COUNTED", 3_000)
+    thinned = TokenDataset.thinned
+    monkeypatch.setattr(TokenDataset, "thinned", lambda data, most=3_000: thinned(data, min(most, 3_000)))
     found = api.ladder(poem)
     share = float(re.search(r"counted on ([\d.]+)% of the text \(seed 1337\)", found["ngram"].note).group(1))
     assert 23 <= share < 30, "six of 22 pieces, the last of which is short"
@@ -112,3 +114,10 @@ def test_a_sample_is_counted_where_tables_hold_no_three_tokens(tmp_path, small_p
     share = len(prepared.data.counted("counts", found.parts)) / len(prepared.data.ids("counts"))
     assert 0.8 / found.parts < share < 1.2 / found.parts
     assert found.note == f"Kneser-Ney, order 3, counted on {share:.1%} of the text (seed 1337)"
+
+
+def test_parts_are_as_many_as_it_takes(poem):
+    data = prepare(RunConfig(), [str(poem)]).data
+    tokens = len(data.ids("counts"))
+    assert [data.thinned(most) for most in (tokens, tokens - 1, tokens // 2 - 1, tokens // 4 - 1)] == [1, 2, 4, 8]
+    assert data.thinned() == 1

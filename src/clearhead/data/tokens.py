@@ -20,8 +20,8 @@ from clearhead.tokenizers.base import Ids, Tokenizer
 
 SPLITS = ("train", "dev", "val", "counts")
 """train: what gradients see; dev decides; val judges; counts: train and dev, all that counted models may see."""
-MOST_COUNTED = 1 << 30
-"""Ids that counted models learn from, at most: more teaches them little, and takes long."""
+MOST_COUNTED = 1 << 28
+"""Ids that the ladder's counted models learn from, at most: more teaches them little, and takes long."""
 
 
 class TokenDataset:
@@ -70,14 +70,13 @@ class TokenDataset:
         ids = self._stream(split)
         return (ids if isinstance(ids, JoinedIds) else JoinedIds([ids])).pieces(most)
 
-    def counted(self, split: str, parts: int = 1) -> Ids:
-        """The ids that counted models are given: all, or a sample of one in `parts`; see `least_parts`."""
-        return sample(self.ids(split), max(parts, self.least_parts), separated=self.meta.separated)
+    def counted(self, split: str, parts: int | None = None) -> Ids:
+        """The ids that counted models are given: a sample of one in `parts`, without it in as few as `thinned` says."""
+        return sample(self.ids(split), parts or self.thinned(), separated=self.meta.separated)
 
-    @property
-    def least_parts(self) -> int:
-        """One in so many parts of the text is counted, at least: in all of them but for a very large text."""
-        return 1 << max(0, (len(self.ids("counts")) - 1) // MOST_COUNTED).bit_length()
+    def thinned(self, most: int = MOST_COUNTED) -> int:
+        """In how many parts the training text must be divided, to the next power of two, for one to be `most` ids."""
+        return 1 << max(0, (len(self.ids("counts")) - 1) // most).bit_length()
 
     def place(self, device: torch.device, room: int) -> None:
         """Let the batches of every split that fits into `room` bytes, the shortest first, be gathered on a device."""

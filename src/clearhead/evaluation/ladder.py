@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from clearhead.data.sample import PIECE, SEED
-from clearhead.data.tokens import TokenDataset
+from clearhead.data.tokens import MOST_COUNTED, TokenDataset
 from clearhead.errors import ConfigError
 from clearhead.evaluation.loss import FULL_PRECISION, SplitLoss, measured, split_loss
 from clearhead.evaluation.table import ladder_table
@@ -119,13 +119,13 @@ class Counted:
     """Whether the tables of a higher order, which was wanted, did not fit."""
 
 
-def fit_ngram(data: TokenDataset, tokenizer: Tokenizer, order: int | None = None) -> Counted:
+def fit_ngram(data: TokenDataset, tokenizer: Tokenizer, order: int | None = None, most: int = MOST_COUNTED) -> Counted:
     """The n-gram of an order, or of the order that dev likes best, counted on all training text.
 
-    On a sample where the text is very large, or where the tables of all of it would leave an n-gram of fewer than
-    three tokens.
+    On a sample where that is more than `most` tokens, or where the tables of all of it would leave an n-gram of fewer
+    than three.
     """
-    counted = _fit_on(data, tokenizer, order, data.least_parts)
+    counted = _fit_on(data, tokenizer, order, data.thinned(most))
     while counted.cut and counted.model.order < LEAST_ORDER and 2 * counted.parts * PIECE < len(data.ids("counts")):
         counted = _fit_on(data, tokenizer, order, 2 * counted.parts)
     return counted
@@ -240,5 +240,5 @@ def _bigram(data: TokenDataset, tokenizer: Tokenizer, ngram: NgramLanguageModel)
     table, laplace = fit_bigram(data, tokenizer)
     seconds = time.perf_counter() - start
     return score_rung(
-        "bigram", table, data, tokenizer, seconds, note=f"counts, Laplace {laplace:g}{_sampled(data, data.least_parts)}"
+        "bigram", table, data, tokenizer, seconds, note=f"counts, Laplace {laplace:g}{_sampled(data, data.thinned())}"
     )

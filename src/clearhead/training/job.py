@@ -17,6 +17,7 @@ from clearhead.evaluation.mixing import MixtureFit, fit_mixture
 from clearhead.files import file_name, sweep
 from clearhead.initialise import initialise
 from clearhead.models.base import LanguageModel
+from clearhead.models.counting import MOST_TOKENS
 from clearhead.models.gpt import GPTLanguageModel
 from clearhead.models.mixture import MixtureLanguageModel
 from clearhead.models.ngram import NgramLanguageModel
@@ -254,7 +255,7 @@ def config_from(run: RunDirectory) -> RunConfig:
 
 def _fresh_model(config: RunConfig, tokenizer: Tokenizer, data: TokenDataset) -> LanguageModel:
     if config.model == "ngram":
-        return fit_ngram(data, tokenizer, config.order).model
+        return fit_ngram(data, tokenizer, config.order, MOST_TOKENS - 1).model
     vocab_size = tokenizer.vocab_size
     shape = {"vocab_size": vocab_size} if config.trained == "bigram" else asdict(config.gpt(vocab_size))
     torch.manual_seed(config.train.seed)  # a model of somebody else's may draw its own first weights
