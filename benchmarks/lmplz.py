@@ -10,7 +10,8 @@ import numpy as np
 from machine import PYTHON, command
 
 from clearhead.models.kneser_ney import Float64
-from clearhead.models.windows import CHUNK, Ids
+from clearhead.models.tally import CHUNK
+from clearhead.models.windows import Ids
 
 MEMORY = "1G"
 """What lmplz is given beside its default, 80 % of the machine: to clear that much costs it more than a small text."""

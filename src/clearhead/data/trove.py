@@ -20,7 +20,7 @@ from clearhead.data.dealing import Deal, place_of_rank
 from clearhead.data.encoding import EncodeTask, write_shard
 from clearhead.data.finishing import finish
 from clearhead.data.manifest import FORMAT, TOKENIZER, Manifest, SourceRecord, write_manifest
-from clearhead.data.parts import Reading
+from clearhead.data.parts import Part, Reading
 from clearhead.data.planning import Plan
 from clearhead.data.segments import ByDocument, Segment
 from clearhead.data.sharding import WORK, tidy
@@ -66,10 +66,9 @@ class ShardWriter(PipelineStep):
         while together := list(islice(documents, _TOGETHER)):
             for document in together:
                 self.update_doc_stats(document)
-            yield [self._segment(document.text) for document in together if document.text]
-
-    def _segment(self, text: str) -> Segment:
-        return Segment(self.deal.split(place_of_rank(hash_of(text))), text, begins=True, ends=True)
+            parts = [Part(document.text) for document in together if document.text]
+            places = np.array([place_of_rank(hash_of(part.text)) for part in parts], dtype=np.uint64)
+            yield list(ByDocument(self.deal).segments(parts, places))
 
 
 class ManifestWriter(PipelineStep):
