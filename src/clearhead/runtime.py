@@ -133,12 +133,6 @@ def world() -> World:
     return World(rank, size, local_rank, restarts, f"{platform.node()} {os.getppid()}" if launch == "none" else launch)
 
 
-def cores() -> int:
-    """Threads for work that is not torch's: as many as OMP_NUM_THREADS says, else the cores of this machine."""
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, int(told)) if told.isdecimal() else os.cpu_count() or 1
-
-
 def share_threads(processes: int) -> None:
     """Give each of several processes its part of the cores, of tokenizers' too; a user's own choice stands."""
     for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):

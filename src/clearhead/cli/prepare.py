@@ -49,7 +49,7 @@ def run(argv: Sequence[str]) -> int:
 
     from clearhead.cli.report import print_json
     from clearhead.data.sharding import Order, make_shards, verify
-    from clearhead.data.workers import cores
+    from clearhead.models.tally import cores
 
     order = Order(
         arguments.data, arguments.tokenizer, arguments.shard_tokens, arguments.workers or cores(), arguments.weights

@@ -49,11 +49,6 @@ def in_processes(work: Callable[[Task], None], tasks: Iterable[Task], workers: i
             child.kill()
 
 
-def cores() -> int:
-    """How many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _in_order(
     pool: ProcessPoolExecutor, work: Callable[[Task], None], tasks: Iterator[Task], ahead: int
 ) -> Iterator[Task]:

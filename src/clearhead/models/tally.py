@@ -4,6 +4,7 @@ A range holds all windows that begin alike, so what windows spell is the sum of 
 result does not depend on the threads: counts are sums, and tables ascend.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,7 +15,6 @@ from typing import TypeVar
 import numpy as np
 
 from clearhead.models.windows import EMPTY, Int64, Table, Windows, firsts, joined, shortened, split_windows
-from clearhead.runtime import cores
 
 CHUNK = 1 << 21
 """Positions that all threads together look at in one go: bounds the memory that counting needs beside its tables."""
@@ -27,6 +27,11 @@ LEAST = 1 << 16
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def cores() -> int:
+    """How many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Crew:
