@@ -35,7 +35,7 @@ from clearhead.training.weighing import build_model
 
 @dataclass(frozen=True)
 class Measured:
-    """A step on one NVIDIA H100 80GB HBM3 (SXM): bfloat16 autocast, compiled, AdamW; by benchmarks/gpu.py."""
+    """A step on one NVIDIA H100 80GB HBM3 (SXM): bfloat16 autocast, compiled, AdamW; by benchmarks/gpu_steps.py."""
 
     layers: int
     heads: int
