@@ -19,30 +19,27 @@ from clearhead.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-"""glibc's malloc.h: the parameters of mallopt."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # parameters of mallopt, in glibc's malloc.h
 
 
 def cache_dir() -> Path:
     """Where tokens and downloaded corpora are kept: CLEARHEAD_CACHE, else the system's place for caches."""
-    if chosen := os.environ.get("CLEARHEAD_CACHE"):
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "clearhead" / "cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "clearhead"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "clearhead"
+    return _folder("CLEARHEAD_CACHE", "cache", "Caches", "XDG_CACHE_HOME", Path(".cache"))
 
 
 def state_dir() -> Path:
     """Where progress is kept: CLEARHEAD_STATE, else the system's place for what programs remember."""
-    if chosen := os.environ.get("CLEARHEAD_STATE"):
+    return _folder("CLEARHEAD_STATE", "state", "Application Support", "XDG_STATE_HOME", Path(".local", "state"))
+
+
+def _folder(variable: str, windows: str, mac: str, xdg: str, home: Path) -> Path:
+    if chosen := os.environ.get(variable):
         return Path(chosen).expanduser()
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "clearhead" / "state"
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "clearhead" / windows
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "clearhead"
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "clearhead"
+        return Path.home() / "Library" / mac / "clearhead"
+    return Path(os.environ.get(xdg) or Path.home() / home) / "clearhead"
 
 
 def corpora_dirs() -> list[Path]:
@@ -133,19 +130,10 @@ def world() -> World:
     return World(rank, size, local_rank, restarts, f"{platform.node()} {os.getppid()}" if launch == "none" else launch)
 
 
-def share_threads(processes: int) -> None:
-    """Give each of several processes its part of the cores, of tokenizers' too; a user's own choice stands."""
+def share_threads(processes: int = 1, spared: int = 0) -> None:
+    """Give each of several processes its part of the cores but those spared, of tokenizers' too; a user's choice stands."""
     for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):
-        os.environ.setdefault(name, str(max(1, (os.cpu_count() or 1) // processes)))
-
-
-def spare_core() -> None:
-    """Leave a core to what a server reads and sends; before torch is imported. A user's own choice stands.
-
-    Of two cores, drawing on one and sending on the other served 64 streams faster than both on both
-    (benchmarks/serve.py).
-    """
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) - 1)))
+        os.environ.setdefault(name, str(max(1, ((os.cpu_count() or 1) - spared) // processes)))
 
 
 @dataclass(frozen=True)

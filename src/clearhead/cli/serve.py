@@ -7,7 +7,7 @@ from pathlib import Path
 from clearhead.cli.arguments import RUNS, Words, parse
 from clearhead.config import ServeConfig
 from clearhead.errors import ConfigError
-from clearhead.runtime import spare_core
+from clearhead.runtime import share_threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ def run(argv: Sequence[str]) -> int:
     """Serve until told to stop."""
     arguments = parse(Arguments, "serve", argv)
     config = arguments.serving
-    spare_core()
+    share_threads(spared=1)  # sending needs one: of two cores, drawing on one served 64 streams faster than on both
 
     from clearhead.serving.security import policy_for
 
