@@ -131,7 +131,7 @@ def world() -> World:
 
 
 def share_threads(processes: int = 1, spared: int = 0) -> None:
-    """Give each of several processes its part of the cores but those spared, of tokenizers' too; a user's choice stands."""
+    """Give each of several processes its part of all cores but those spared; a user's own choice stands."""
     for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS"):
         os.environ.setdefault(name, str(max(1, ((os.cpu_count() or 1) - spared) // processes)))
 
