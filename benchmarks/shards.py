@@ -23,12 +23,12 @@ from machine import PYTHON, arguments, show
 from tokenizers import Tokenizer as Library
 
 from clearhead.config import DataConfig
-from clearhead.data.encoding import EncodeTask, encode
 from clearhead.data.manifest import TOKENIZER
-from clearhead.data.parts import Reading
-from clearhead.data.planning import grouped, plan
-from clearhead.data.scanning import ScanTask, scan
-from clearhead.data.spans import TextFile, blocks
+from clearhead.data.preparing.encoding import EncodeTask, encode
+from clearhead.data.preparing.parts import Reading
+from clearhead.data.preparing.planning import grouped, plan
+from clearhead.data.preparing.scanning import ScanTask, scan
+from clearhead.data.preparing.spans import TextFile, blocks
 from clearhead.runtime import keep_memory, share_threads
 from clearhead.tokenizers.base import Tokenizer, save_tokenizer
 from clearhead.tokenizers.bpe import BPETokenizer

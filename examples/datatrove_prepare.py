@@ -14,7 +14,7 @@ import argparse
 from datatrove.executor import LocalPipelineExecutor, SlurmPipelineExecutor  # pyright: ignore[reportMissingImports]
 from datatrove.pipeline.readers import JsonlReader  # pyright: ignore[reportMissingImports]
 
-from clearhead.data.trove import ManifestWriter, ShardWriter
+from clearhead.data.preparing.trove import ManifestWriter, ShardWriter
 
 
 def main() -> None:

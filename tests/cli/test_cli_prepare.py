@@ -7,7 +7,7 @@ import pytest
 
 from clearhead.cli import prepare
 from clearhead.cli.main import main
-from clearhead.data.sharding import Progress
+from clearhead.data.preparing.sharding import Progress
 
 TINY = "--n_embd 16 --n_head 2 --n_layer 1 --block_size 16 --batch_size 4 --eval_iters 2 --device cpu".split()  # noqa: SIM905
 SMALL = ["--workers", "1", "--shard_tokens", "2000"]

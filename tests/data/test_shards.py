@@ -16,7 +16,7 @@ from clearhead.data.joined import JoinedIds
 from clearhead.data.manifest import MANIFEST, read_manifest
 from clearhead.data.overview import overview
 from clearhead.data.prepare import prepare
-from clearhead.data.sharding import Order, make_shards, verify
+from clearhead.data.preparing.sharding import Order, make_shards, verify
 from clearhead.data.shards import ShardDataset
 from clearhead.data.sources import read_source
 from clearhead.errors import ClearheadError, ConfigError, CorpusError

@@ -13,7 +13,7 @@ from clearhead.errors import ConfigError
 
 if TYPE_CHECKING:
     from clearhead.data.manifest import Manifest
-    from clearhead.data.sharding import Progress
+    from clearhead.data.preparing.sharding import Progress
 
 STEPS = {"look": "looking", "learn": "learning the tokenizer", "encode": "encoding", "verify": "verifying"}
 
@@ -48,7 +48,7 @@ def run(argv: Sequence[str]) -> int:
         raise ConfigError("the folder is missing: clearhead prepare SOURCE... --out FOLDER")
 
     from clearhead.cli.report import print_json
-    from clearhead.data.sharding import Order, make_shards, verify
+    from clearhead.data.preparing.sharding import Order, make_shards, verify
     from clearhead.models.tally import cores
 
     order = Order(

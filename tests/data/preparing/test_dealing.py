@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clearhead.config import MOST_DEV_CHARACTERS, MOST_VAL_CHARACTERS
-from clearhead.data import dealing
 from clearhead.data.corpus import rank, split
-from clearhead.data.dealing import deal, place_of_rank
-from clearhead.data.segments import cuts
+from clearhead.data.preparing import dealing
+from clearhead.data.preparing.dealing import deal, place_of_rank
+from clearhead.data.preparing.segments import cuts
 from clearhead.data.sources import Source
 
 

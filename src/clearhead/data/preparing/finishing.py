@@ -6,13 +6,13 @@ from itertools import islice
 from pathlib import Path
 
 from clearhead.data.corpus import NO_DEV, NO_VAL, digest, sha256_of_digests
-from clearhead.data.encoding import EncodeTask
-from clearhead.data.holding import Held, Rows
 from clearhead.data.manifest import Shard
-from clearhead.data.planning import Plan
-from clearhead.data.scanning import read_arrays
-from clearhead.data.segments import ByDocument
-from clearhead.data.shard_file import ShardFile
+from clearhead.data.preparing.encoding import EncodeTask
+from clearhead.data.preparing.holding import Held, Rows
+from clearhead.data.preparing.planning import Plan
+from clearhead.data.preparing.scanning import read_arrays
+from clearhead.data.preparing.segments import ByDocument
+from clearhead.data.preparing.shard_file import ShardFile
 from clearhead.errors import CorpusError
 from clearhead.tokenizers.base import Tokenizer
 

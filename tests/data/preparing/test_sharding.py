@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from clearhead.config import RunConfig
 from clearhead.data.manifest import INDEX_DTYPE, MANIFEST
 from clearhead.data.prepare import Prepared, prepare
-from clearhead.data.sharding import Order, Progress, make_shards
+from clearhead.data.preparing.sharding import Order, Progress, make_shards
 from clearhead.data.shards import ShardDataset
 from clearhead.data.tokens import SPLITS, TokenDataset
 from clearhead.errors import CorpusError

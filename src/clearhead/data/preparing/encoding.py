@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from clearhead.data.holding import HELD, Held, Rows
 from clearhead.data.manifest import TOKENIZER, Shard
-from clearhead.data.parts import Reading, changed, read_block
-from clearhead.data.scanning import read_scan, write_arrays
-from clearhead.data.segments import ByDocument, ByPosition, Segment
-from clearhead.data.shard_file import ShardFile, encoded
-from clearhead.data.spans import Block
+from clearhead.data.preparing.holding import HELD, Held, Rows
+from clearhead.data.preparing.parts import Reading, changed, read_block
+from clearhead.data.preparing.scanning import read_scan, write_arrays
+from clearhead.data.preparing.segments import ByDocument, ByPosition, Segment
+from clearhead.data.preparing.shard_file import ShardFile, encoded
+from clearhead.data.preparing.spans import Block
 from clearhead.files import write_atomic
 from clearhead.tokenizers.base import Tokenizer, load_tokenizer
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clearhead.data.dealing import Lengths, Places, deal
-from clearhead.data.encoding import EncodeTask
-from clearhead.data.parts import Reading
-from clearhead.data.scanning import Scan, ScanTask, read_scan
-from clearhead.data.segments import ByDocument, ByPosition, cuts
-from clearhead.data.spans import Block
+from clearhead.data.preparing.dealing import Lengths, Places, deal
+from clearhead.data.preparing.encoding import EncodeTask
+from clearhead.data.preparing.parts import Reading
+from clearhead.data.preparing.scanning import Scan, ScanTask, read_scan
+from clearhead.data.preparing.segments import ByDocument, ByPosition, cuts
+from clearhead.data.preparing.spans import Block
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from clearhead.config import DataConfig
+from clearhead.data.preparing.spans import Block, Span
 from clearhead.data.reading import LINE, decode_text, json_documents, unreadable
-from clearhead.data.spans import Block, Span
 from clearhead.errors import CorpusError
 
 

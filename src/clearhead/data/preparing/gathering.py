@@ -8,12 +8,12 @@ from typing import Any
 
 from clearhead.config import DataConfig
 from clearhead.data.hub import Rows, find_rows, is_rows
-from clearhead.data.parts import Reading, read_block
+from clearhead.data.preparing.parts import Reading, read_block
+from clearhead.data.preparing.spans import TextFile, blocks
+from clearhead.data.preparing.spool import spool, unpack
 from clearhead.data.reading import STDIN, unreadable
 from clearhead.data.remote import RemoteFile, fetch, is_remote, remote_files
 from clearhead.data.sources import TEXT_SUFFIXES, Source, carried_text, find_files
-from clearhead.data.spans import TextFile, blocks
-from clearhead.data.spool import spool, unpack
 from clearhead.errors import CorpusError
 from clearhead.files import storing, write_atomic
 

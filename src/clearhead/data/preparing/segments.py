@@ -14,8 +14,8 @@ from clearhead.config import (
     VAL_FRACTION,
 )
 from clearhead.data.corpus import held_fraction, place_of
-from clearhead.data.dealing import SPLITS, Deal, Places
-from clearhead.data.parts import Part
+from clearhead.data.preparing.dealing import SPLITS, Deal, Places
+from clearhead.data.preparing.parts import Part
 
 
 class Segment(NamedTuple):

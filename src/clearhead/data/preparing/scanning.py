@@ -11,9 +11,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from clearhead.data.corpus import rank
-from clearhead.data.dealing import Lengths, Places, place_of_rank
-from clearhead.data.parts import Part, Reading, read_block
-from clearhead.data.spans import Block
+from clearhead.data.preparing.dealing import Lengths, Places, place_of_rank
+from clearhead.data.preparing.parts import Part, Reading, read_block
+from clearhead.data.preparing.spans import Block
 from clearhead.errors import CorpusError
 from clearhead.files import write_atomic
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from clearhead.data.corpus import rank
-from clearhead.data.dealing import place_of_rank
-from clearhead.data.segments import Segment
+from clearhead.data.preparing.dealing import place_of_rank
+from clearhead.data.preparing.segments import Segment
 from clearhead.tokenizers.base import Ids
 
 HELD = ("dev", "val")

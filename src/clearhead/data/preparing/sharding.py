@@ -16,9 +16,6 @@ import numpy as np
 
 from clearhead.config import DataConfig, TokenizerConfig
 from clearhead.data.corpus import MANY_DOCUMENTS
-from clearhead.data.encoding import EncodeTask, encode
-from clearhead.data.finishing import finish
-from clearhead.data.gathering import Gathered, Located, gather, holds_documents, locate
 from clearhead.data.learning import check_tokenizer
 from clearhead.data.manifest import (
     FORMAT,
@@ -31,13 +28,16 @@ from clearhead.data.manifest import (
     read_manifest,
     write_manifest,
 )
-from clearhead.data.parts import Reading
-from clearhead.data.planning import Plan, bytes_of, grouped, plan
-from clearhead.data.scanning import ScanTask, scan
+from clearhead.data.preparing.encoding import EncodeTask, encode
+from clearhead.data.preparing.finishing import finish
+from clearhead.data.preparing.gathering import Gathered, Located, gather, holds_documents, locate
+from clearhead.data.preparing.parts import Reading
+from clearhead.data.preparing.planning import Plan, bytes_of, grouped, plan
+from clearhead.data.preparing.scanning import ScanTask, scan
+from clearhead.data.preparing.spans import BLOCK, blocks
+from clearhead.data.preparing.vocabulary import chosen, learn_tokenizer
+from clearhead.data.preparing.workers import in_processes
 from clearhead.data.sources import joint_name
-from clearhead.data.spans import BLOCK, blocks
-from clearhead.data.vocabulary import chosen, learn_tokenizer
-from clearhead.data.workers import in_processes
 from clearhead.errors import ConfigError, CorpusError
 from clearhead.files import check_room, flush, storing, sweep, write_atomic
 from clearhead.tokenizers.base import Tokenizer, load_tokenizer, open_tokenizer, save_tokenizer, token_dtype

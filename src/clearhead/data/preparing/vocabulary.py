@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from clearhead.config import TokenizerConfig
-from clearhead.data.encoding import EncodeTask, learned_from
 from clearhead.data.learning import learn
-from clearhead.data.planning import Plan, bytes_of
-from clearhead.data.scanning import UNICODE, Scan
-from clearhead.data.segments import ByDocument, ByPosition
+from clearhead.data.preparing.encoding import EncodeTask, learned_from
+from clearhead.data.preparing.planning import Plan, bytes_of
+from clearhead.data.preparing.scanning import UNICODE, Scan
+from clearhead.data.preparing.segments import ByDocument, ByPosition
 from clearhead.tokenizers.base import Tokenizer
 
 MOST_LEARNED = 1 << 28

@@ -16,14 +16,14 @@ from datatrove.pipeline.base import PipelineStep  # pyright: ignore[reportMissin
 
 from clearhead.config import DEV_FRACTION, VAL_FRACTION, DataConfig, TokenizerConfig
 from clearhead.data.corpus import rank as hash_of
-from clearhead.data.dealing import Deal, place_of_rank
-from clearhead.data.encoding import EncodeTask, write_shard
-from clearhead.data.finishing import finish
 from clearhead.data.manifest import FORMAT, TOKENIZER, Manifest, SourceRecord, write_manifest
-from clearhead.data.parts import Part, Reading
-from clearhead.data.planning import Plan
-from clearhead.data.segments import ByDocument, Segment
-from clearhead.data.sharding import WORK, tidy
+from clearhead.data.preparing.dealing import Deal, place_of_rank
+from clearhead.data.preparing.encoding import EncodeTask, write_shard
+from clearhead.data.preparing.finishing import finish
+from clearhead.data.preparing.parts import Part, Reading
+from clearhead.data.preparing.planning import Plan
+from clearhead.data.preparing.segments import ByDocument, Segment
+from clearhead.data.preparing.sharding import WORK, tidy
 from clearhead.errors import CorpusError, TokenizerError
 from clearhead.files import storing, write_atomic
 from clearhead.tokenizers.base import Tokenizer, open_tokenizer, save_tokenizer, token_dtype

@@ -18,7 +18,7 @@ from conftest import ROOT
 if importlib.util.find_spec("datatrove") is None:
     pytest.skip("datatrove is not installed: pip install 'clearhead[oracles]'", allow_module_level=True)
 
-from clearhead.data.trove import ManifestWriter, ShardWriter
+from clearhead.data.preparing.trove import ManifestWriter, ShardWriter
 
 TEXTS = [f"the {i}th fox found the {i * 7 % 31}th box and {'sang ' * (i % 5)}on" for i in range(120)]
 SMALL = "--max_iters 3 --n_embd 16 --n_layer 1 --n_head 2 --block_size 16 --batch_size 4 --eval_iters 1".split()  # noqa: SIM905

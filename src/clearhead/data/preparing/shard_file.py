@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 
 from clearhead.data.manifest import INDEX_DTYPE, Shard
-from clearhead.data.segments import Segment
+from clearhead.data.preparing.segments import Segment
 from clearhead.files import open_atomic
 from clearhead.tokenizers.base import Ids, Tokenizer, token_dtype
 
