@@ -70,6 +70,14 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One that is not done before a signal arrives."""
+    path = tmp_path_factory.mktemp("text") / "a.txt"
+    path.write_text(20 * LINES)
+    return path
+
+
 def killed_at_random(tmp_path: Path, text: Path, kills: int, *words: str) -> None:
     """Kill the command at random moments, go on each time; at last all is as if nothing had happened."""
     start = time.monotonic()
@@ -102,8 +110,8 @@ def test_many_kills_leave_the_same_bytes(tmp_path, text, tokenizer, kills):
     killed_at_random(tmp_path, text, kills, "--tokenizer", tokenizer)
 
 
-def test_a_killed_worker_is_one_line_and_nothing_is_lost(tmp_path, text):
-    process = begun(text, tmp_path / "a")
+def test_a_killed_worker_is_one_line_and_nothing_is_lost(tmp_path, longer):
+    process = begun(longer, tmp_path / "a")
     while not (tmp_path / "a" / "train-00001.bin").exists():
         time.sleep(0.005)
     for worker in children(process.pid):
@@ -115,12 +123,12 @@ def test_a_killed_worker_is_one_line_and_nothing_is_lost(tmp_path, text):
     assert (code, out) == (1, "")
     assert "clearhead: a worker was ended from outside" in error.splitlines()[-1]
     assert not (tmp_path / "a" / MANIFEST).exists()
-    assert finished(begun(text, tmp_path / "a"))[0] == finished(begun(text, tmp_path / "b"))[0] == 0
+    assert finished(begun(longer, tmp_path / "a"))[0] == finished(begun(longer, tmp_path / "b"))[0] == 0
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
-def test_interrupting_leaves_at_once_and_nothing_is_lost(tmp_path, text):
-    process = begun(text, tmp_path / "a")
+def test_interrupting_leaves_at_once_and_nothing_is_lost(tmp_path, longer):
+    process = begun(longer, tmp_path / "a")
     while not (tmp_path / "a" / "train-00001.bin").exists():
         time.sleep(0.005)
     workers = children(process.pid)
@@ -129,7 +137,7 @@ def test_interrupting_leaves_at_once_and_nothing_is_lost(tmp_path, text):
     assert (code, error.splitlines()[-1]) == (130, "clearhead: interrupted")
     assert "Traceback" not in error
     assert all_gone(workers)
-    code, told, _ = finished(begun(text, tmp_path / "a"))
+    code, told, _ = finished(begun(longer, tmp_path / "a"))
     assert (code, json.loads(told)["splits"]["train"]["documents"]) == (0, 1)
 
 

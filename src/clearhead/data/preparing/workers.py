@@ -37,13 +37,12 @@ def in_processes(work: Callable[[Task], None], tasks: Iterable[Task], workers: i
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin, initargs=(workers,))
     try:
         yield from _in_order(pool, work, iter(tasks), workers * _WAITING)
-        pool.shutdown()
     except BrokenProcessPool:
         raise StorageError(
             "a worker was ended from outside, perhaps because memory ran out; run the same command again with fewer "
             "--workers: what is finished is kept"
         ) from None
-    finally:
+    finally:  # no farewell is waited for: a worker that was killed may hold the lock behind which the others hear of it
         pool.shutdown(wait=False, cancel_futures=True)
         for child in set(multiprocessing.active_children()) - before:
             child.kill()
