@@ -189,6 +189,7 @@ def test_every_command_reads_a_run_in_parts(team, whole, tmp_path):
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
+@pytest.mark.slow
 def test_a_save_by_the_clock_is_made_by_all(team):
     """Each rank has a clock of its own: what one thinks due, all write."""
     run = team.train(2, "clock", parallel="fsdp", save_minutes=0.01, save_interval=1_000, max_iters=150, keep=9)

@@ -134,6 +134,7 @@ def test_claims_hold_on_shakespeare(slug: str, whole: Desk) -> None:
     assert [claim.otherwise for claim in claims(told(find(slug), whole)) if not claim.holds] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slug", SHORT)
 def test_claims_hold_on_shakespeare_when_shortened(slug: str, short: Desk) -> None:
     found = [claim for claim in claims(told(find(slug), short)) if not claim.holds]
