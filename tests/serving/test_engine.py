@@ -104,7 +104,7 @@ def test_a_run_whose_slots_are_taken_holds_up_no_other(bench: Bench):
 def test_time_that_is_over(bench: Bench):
     bench.engine.queue.most_tokens = 1 << 20
     long = bench.request(tokens=100_000, texts=2, seconds=0.3)
-    waits = bench.request(seconds=0.3)
+    waits = bench.request(seconds=0.2)
     bench.engine.submit(long)
     bench.engine.submit(waits)
     bench.engine.start()

@@ -16,7 +16,7 @@ from clearhead.errors import CorpusError, TokenizerError
 from conftest import ROOT
 
 if importlib.util.find_spec("datatrove") is None:
-    pytest.skip("datatrove is not installed: pip install 'clearhead[oracles]'", allow_module_level=True)
+    pytest.skip("datatrove is not installed: pip install 'clearhead[datatrove]'", allow_module_level=True)
 
 from clearhead.data.preparing.trove import ManifestWriter, ShardWriter
 
