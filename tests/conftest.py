@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ("serving.shared_server", "studio.shared_studio", "browser.shared_browser")
+pytest_plugins = ("cli.shared_command", "serving.shared_server", "studio.shared_studio", "browser.shared_browser")
 """Second files named conftest would hide this one from `from conftest import`."""
 
 ROOT = Path(__file__).parents[1]

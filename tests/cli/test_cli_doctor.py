@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from clearhead.cli.main import main
 from clearhead.training import fitting
 from clearhead.training.fitting import Room
 from clearhead.training.footprint import Baseline
@@ -18,23 +17,6 @@ TINY = [
     *("--eval_iters", "2", "--device", "cpu"),
 ]
 BASELINE = Baseline(300_000_000, 310_000_000, measured=True)
-
-
-@pytest.fixture
-def clearhead(capsys, tmp_path, monkeypatch):
-    """Run a command in a folder of its own; returns (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*argv: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        try:
-            code = main([str(word) for word in argv])
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
 
 
 @pytest.fixture

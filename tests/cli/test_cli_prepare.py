@@ -6,25 +6,10 @@ from pathlib import Path
 import pytest
 
 from clearhead.cli import prepare
-from clearhead.cli.main import main
 from clearhead.data.preparing.sharding import Progress
 
 TINY = "--n_embd 16 --n_head 2 --n_layer 1 --block_size 16 --batch_size 4 --eval_iters 2 --device cpu".split()  # noqa: SIM905
 SMALL = ["--workers", "1", "--shard_tokens", "2000"]
-
-
-@pytest.fixture
-def clearhead(capsys, tmp_path, monkeypatch):
-    """Run a command in a folder of its own; returns (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*argv: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main([str(word) for word in argv])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
 
 
 def test_a_text_is_prepared_looked_at_trained_on_and_judged(clearhead, poem):

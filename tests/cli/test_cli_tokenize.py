@@ -4,8 +4,6 @@ import json
 
 import pytest
 
-from clearhead.cli.main import main
-
 TINY = [
     "--n_embd",
     "16",
@@ -21,20 +19,6 @@ TINY = [
     "2",
 ]
 TINY += ["--device", "cpu", "--max_iters", "5"]
-
-
-@pytest.fixture
-def clearhead(capsys, tmp_path, monkeypatch):
-    """Run a command in a folder of its own; returns (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*argv: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = main([str(word) for word in argv])
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
 
 
 def test_the_pieces_of_a_text_are_shown(clearhead):
