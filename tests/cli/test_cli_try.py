@@ -78,8 +78,8 @@ def test_settings_hold_for_all_runs_also_those_that_are_switched_off(poem, capsy
 
 
 def test_ctrl_c_saves_and_the_same_command_goes_on(poem, tmp_path):
-    command = [sys.executable, "-m", "clearhead", "try", "n_embd=4,8", str(poem), *SMALL, "--max_iters", "1200"]
-    command += ["--eval_interval", "1200", "--out", str(tmp_path / "runs")]
+    command = [sys.executable, "-m", "clearhead", "try", "n_embd=4,8", str(poem), *SMALL, "--max_iters", "600"]
+    command += ["--eval_interval", "600", "--out", str(tmp_path / "runs")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ})
     events, deadline = [], time.monotonic() + 60
     while not any('"stepped"' in file.read_text() for file in events) and time.monotonic() < deadline:
