@@ -3,9 +3,9 @@
 python benchmarks/ddp.py [--rounds 3] [--steps 4] [--batch_size 64] [--json]
 
 The GPT of the lecture's last size (10.6 million parameters, context 256, 64 windows a step) on a generated text, by the
-command line as anybody would use it; the two kinds alternate, and the median step of each counts. Gradients are 42 MB a step, summed by
-gloo over the loopback device while the backward pass goes on. Beside other programs both kinds lose, and not alike:
-the spread of the ratios says how far to trust it.
+command line as anybody would use it; the two kinds alternate, and the median step of each counts. Gradients are 42 MB a
+step, summed by gloo over the loopback device while the backward pass goes on. Beside other programs both kinds lose,
+and not alike: the spread of the ratios says how far to trust it.
 """
 
 import argparse
