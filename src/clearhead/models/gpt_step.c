@@ -6,7 +6,7 @@
 #include "products.h"
 
 enum { NO_NORM, LAYERNORM, RMSNORM };
-enum { AHEAD = 24 }; /* positions whose keys are on their way */
+enum { BESIDE = 4 }; /* positions at a time: their sums do not wait for each other */
 enum { RELU, RELU2, GELU, GELU_TANH, SWIGLU };
 
 typedef struct {
@@ -55,45 +55,77 @@ static void turn(const Model *model, float *x, int64_t at) {
     }
 }
 
-static inline Lanes lanes_float32(const float *from) { return *(const Lanes *)from; }
-static inline Lanes lanes_bfloat16(const uint16_t *from) {
-    return (Lanes)(__builtin_convertvector(*(const Halves *)from, Bits) << 16);
+/* Scores (count) become e^(score - the greatest); returns their sum. There is room for whole LANES. */
+static float soften(float *scores, int64_t count) {
+    const int64_t end = rounded_up(count, LANES);
+    float tops[LANES], most = -INFINITY, total = 0;
+    for (int64_t t = count; t < end; t++) scores[t] = -INFINITY;
+    for (int j = 0; j < LANES; j++) tops[j] = -INFINITY;
+    for (int64_t t = 0; t < end; t += LANES)
+        for (int j = 0; j < LANES; j++) tops[j] = scores[t + j] > tops[j] ? scores[t + j] : tops[j];
+    for (int j = 0; j < LANES; j++) most = tops[j] > most ? tops[j] : most;
+    for (int64_t t = 0; t < count; t++) total += scores[t] = exponential(scores[t] - most);
+    return total;
 }
-static inline float same(float value) { return value; }
 
-/* One head of one row: q (size) over k, v (count, size) -> out (size), by way of scores (count). */
+/* One head of one row: q (size) over k, v (count, size) -> out (size), by way of scores (count, whole LANES). The next
+   head's k and v, `apart` numbers behind, are asked for meanwhile. */
 #define ATTEND(KIND, TYPE, VALUE)                                                                                   \
-    static inline float dot_##KIND(const float *a, const TYPE *b, int64_t size) {                                   \
-        Lanes sums = {0};                                                                                           \
-        float sum = 0;                                                                                              \
-        int64_t i = 0;                                                                                              \
-        for (; i + LANES <= size; i += LANES) sums += *(const Lanes *)(a + i) * lanes_##KIND(b + i);                \
-        for (int j = 0; j < LANES; j++) sum += sums[j];                                                             \
-        for (; i < size; i++) sum += a[i] * VALUE(b[i]);                                                            \
-        return sum;                                                                                                 \
-    }                                                                                                               \
-    static void attend_##KIND(const float *q, const TYPE *k, const TYPE *v, float *out, float *scores,              \
-                              int64_t count, int64_t size) {                                                        \
-        float most = -INFINITY, total = 0;                                                                          \
+    INLINE void score_##KIND(const float *q, const TYPE *k, float *scores, int64_t count, int64_t size,             \
+                             const char *next_k, const char *next_v) {                                              \
         const float scale = 1 / sqrtf(size);                                                                        \
-        const int64_t floats = rounded_up(size * sizeof *k, sizeof *q) / sizeof *q;                                 \
-        for (int64_t t = 0; t < count; t++) {                                                                       \
-            fetch((const float *)(k + (t + AHEAD) * size), floats), fetch((const float *)(v + t * size), floats);   \
-            scores[t] = dot_##KIND(q, k + t * size, size) * scale;                                                  \
+        for (int64_t t = 0; t < count; t += BESIDE) {                                                               \
+            const int64_t begin = t * size * sizeof *k, end = begin + BESIDE * size * sizeof *k;                    \
+            for (int64_t at = begin; at < end; at += LINE)                                                          \
+                __builtin_prefetch(next_k + at), __builtin_prefetch(next_v + at);                                   \
+            const TYPE *keys[BESIDE]; /* beyond the last that one again */                                          \
+            for (int p = 0; p < BESIDE; p++) keys[p] = k + (t + p < count ? t + p : count - 1) * size;              \
+            Lanes sums[BESIDE] = {0};                                                                               \
+            int64_t i = 0;                                                                                          \
+            for (; i + LANES <= size; i += LANES)                                                                   \
+                for (int p = 0; p < BESIDE; p++) sums[p] += lanes_float32(q + i) * lanes_##KIND(keys[p] + i);       \
+            for (int p = 0; p < BESIDE && t + p < count; p++) {                                                     \
+                float sum = sum_of(sums[p]);                                                                        \
+                for (int64_t j = i; j < size; j++) sum += q[j] * VALUE(keys[p][j]);                                 \
+                scores[t + p] = sum * scale;                                                                        \
+            }                                                                                                       \
         }                                                                                                           \
-        for (int64_t t = 0; t < count; t++) most = scores[t] > most ? scores[t] : most;                             \
-        for (int64_t t = 0; t < count; t++) total += scores[t] = exponential(scores[t] - most);                     \
+    }                                                                                                               \
+    /* `wide` registers of the values, each weighed by its score, times `by`. */                                    \
+    INLINE void blend_##KIND(const TYPE *v, const float *scores, float *out, int64_t count, int64_t size, int wide, \
+                             float by) {                                                                            \
+        Lanes sums[BESIDE][4] = {0};                                                                                \
+        int64_t t = 0;                                                                                              \
+        for (; t + BESIDE <= count; t += BESIDE)                                                                    \
+            for (int p = 0; p < BESIDE; p++)                                                                        \
+                for (int c = 0; c < wide; c++)                                                                      \
+                    sums[p][c] += scores[t + p] * lanes_##KIND(v + (t + p) * size + c * LANES);                     \
+        for (; t < count; t++)                                                                                      \
+            for (int c = 0; c < wide; c++) sums[0][c] += scores[t] * lanes_##KIND(v + t * size + c * LANES);        \
+        for (int c = 0; c < wide; c++) {                                                                            \
+            for (int p = 1; p < BESIDE; p++) sums[0][c] += sums[p][c];                                              \
+            *(Lanes *)(out + c * LANES) = sums[0][c] * by;                                                          \
+        }                                                                                                           \
+    }                                                                                                               \
+    INLINE void head_##KIND(const float *q, const TYPE *k, const TYPE *v, float *out, float *scores, int64_t count, \
+                            int64_t size, int64_t apart) {                                                          \
+        score_##KIND(q, k, scores, count, size, (const char *)(k + apart), (const char *)(v + apart));              \
+        const float by = 1 / soften(scores, count);                                                                 \
         int64_t i = 0;                                                                                              \
-        for (; i + LANES <= size; i += LANES) {                                                                     \
-            Lanes sums = {0};                                                                                       \
-            for (int64_t t = 0; t < count; t++) sums += scores[t] * lanes_##KIND(v + t * size + i);                 \
-            *(Lanes *)(out + i) = sums / total;                                                                     \
-        }                                                                                                           \
+        for (; i + 4 * LANES <= size; i += 4 * LANES) blend_##KIND(v + i, scores, out + i, count, size, 4, by);     \
+        for (; i + 2 * LANES <= size; i += 2 * LANES) blend_##KIND(v + i, scores, out + i, count, size, 2, by);     \
+        for (; i + LANES <= size; i += LANES) blend_##KIND(v + i, scores, out + i, count, size, 1, by);             \
         for (; i < size; i++) {                                                                                     \
             float sum = 0;                                                                                          \
             for (int64_t t = 0; t < count; t++) sum += scores[t] * VALUE(v[t * size + i]);                          \
-            out[i] = sum / total;                                                                                   \
+            out[i] = sum * by;                                                                                      \
         }                                                                                                           \
+    }                                                                                                               \
+    static void attend_##KIND(const float *q, const TYPE *k, const TYPE *v, float *out, float *scores,              \
+                              int64_t count, int64_t size, int64_t apart) {                                         \
+        if (size == 64) head_##KIND(q, k, v, out, scores, count, 64, apart); /* known when compiled */              \
+        else if (size == 32) head_##KIND(q, k, v, out, scores, count, 32, apart);                                   \
+        else head_##KIND(q, k, v, out, scores, count, size, apart);                                                 \
     }
 ATTEND(float32, float, same)
 ATTEND(bfloat16, uint16_t, to_float)
@@ -111,12 +143,12 @@ static void heads(const Model *model, const Layer *layer, float *qkv, int64_t ro
             uint16_t *keys = (uint16_t *)layer->k + begin, *values = (uint16_t *)layer->v + begin;
             for (int64_t i = 0; i < size; i++)
                 keys[at * size + i] = to_half(k[i]), values[at * size + i] = to_half(v[i]);
-            attend_bfloat16(q, keys, values, out + h * size, scores, at + 1, size);
+            attend_bfloat16(q, keys, values, out + h * size, scores, at + 1, size, room);
         } else {
             float *keys = (float *)layer->k + begin, *values = (float *)layer->v + begin;
             memcpy(keys + at * size, k, size * sizeof *k);
             memcpy(values + at * size, v, size * sizeof *v);
-            attend_float32(q, keys, values, out + h * size, scores, at + 1, size);
+            attend_float32(q, keys, values, out + h * size, scores, at + 1, size, room);
         }
     }
 }
@@ -140,16 +172,17 @@ static void activate(float *hidden, int64_t size, int64_t activation) {
 int64_t step_room(const Model *model, int64_t n) {
     const Linear *up = &model->layer->up, *down = &model->layer->down;
     const int64_t most = room_of(up, n, model->threads), other = room_of(down, n, model->threads);
-    return n * (5 * model->width + up->outputs) + model->threads * model->room + (most > other ? most : other);
+    const int64_t scores = model->threads * rounded_up(model->room, LANES);
+    return n * (5 * model->width + up->outputs) + scores + (most > other ? most : other);
 }
 
 /* ids and lengths (n) -> logits (n, V). In room: x, y (n, width), qkv (n, 3 width), hidden (n, up->outputs), scores of
- * each thread (S), and that of `linear`. */
+ * each thread (S, whole LANES), and that of `linear`. */
 void step(const Model *model, const int64_t *ids, const int64_t *lengths, int64_t n, float *logits, float *room) {
     const int64_t C = model->width, wide = model->layer->up.outputs, narrow = model->layer->down.inputs;
-    const int64_t threads = model->threads;
+    const int64_t threads = model->threads, longest = rounded_up(model->room, LANES);
     float *x = room, *y = x + n * C, *qkv = y + n * C, *hidden = qkv + 3 * n * C, *scores = hidden + n * wide;
-    float *rest = scores + threads * model->room;
+    float *rest = scores + threads * longest;
     for (int64_t row = 0; row < n; row++)
         for (int64_t i = 0; i < C; i++)
             x[row * C + i] = model->tokens[ids[row] * C + i] +
@@ -161,7 +194,7 @@ void step(const Model *model, const int64_t *ids, const int64_t *lengths, int64_
 #pragma omp parallel for num_threads(threads) if (threads > 1 && n >= threads)
         for (int64_t part = 0; part < threads; part++)
             for (int64_t row = part; row < n; row += threads)
-                heads(model, layer, qkv + 3 * row * C, row, lengths[row], y + row * C, scores + part * model->room);
+                heads(model, layer, qkv + 3 * row * C, row, lengths[row], y + row * C, scores + part * longest);
         linear(&layer->proj, y, qkv, n, threads, rest);
         for (int64_t i = 0; i < n * C; i++) x[i] += qkv[i];
         for (int64_t row = 0; row < n; row++) norm(&layer->norm2, x + row * C, y + row * C, C);

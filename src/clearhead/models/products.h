@@ -1,16 +1,9 @@
-/* Vectors for the steps: products of a matrix with one row, a few or many, and the exponential.
+/* Products of a matrix with one row, a few or many.
  *
  * n rows x (n, inputs) -> out (n, outputs). A few rows wait for the memory, so weights are read in one sweep, each once
  * for all rows; many rows lie side by side, and fill a register of the processor.
  */
-#include <math.h>
-#include <stdint.h>
-#include <string.h>
-#if defined(__AVX512BF16__)
-#include <immintrin.h>
-#endif
-
-enum { FLOAT32, INT8, BFLOAT16 };
+#include "vectors.h"
 
 typedef struct {
     const void *weight; /* (outputs, inputs) */
@@ -19,91 +12,69 @@ typedef struct {
     int64_t kind, inputs, outputs;
 } Linear;
 
-#if defined(__AVX512F__)
-enum { LANES = 16 };
-#elif defined(__AVX__)
-enum { LANES = 8 };
-#else
-enum { LANES = 4 };
-#endif
-typedef float Lanes __attribute__((vector_size(4 * LANES), aligned(4)));
-typedef uint16_t Halves __attribute__((vector_size(2 * LANES), aligned(2)));
-typedef uint32_t Bits __attribute__((vector_size(4 * LANES), aligned(4)));
-
 enum {
     STRIP = 8,      /* outputs at a time: their sums fill the registers */
-    FEW = 7,        /* rows that are not worth laying side by side */
-    LINE = 16,      /* floats of a cache line */
+    FEW = 8,        /* rows that are not worth laying side by side */
+    LINE = 64,      /* bytes of a cache line */
+    FAR = 1 << 14,  /* bytes ahead that a sweep asks for */
+    NEAR = 1 << 18, /* bytes of a matrix that is asked for at all: smaller ones lie near */
     SMALL = 1 << 18 /* products of one row, some ten microseconds: waking a thread takes as long */
 };
 
-static inline int64_t rounded_up(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
-
-static inline float to_float(uint16_t half) {
-    uint32_t bits = (uint32_t)half << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
+/* Sums grow by the products of STEP_ weights with as many inputs. */
+enum { STEP_float32 = LANES, STEP_int8 = 4 * LANES, STEP_bfloat16 = PAIRS ? 2 * LANES : LANES };
+INLINE Lanes add_float32(Lanes sums, const float *w, const float *x) {
+    return sums + lanes_float32(w) * lanes_float32(x);
+}
+INLINE Lanes add_int8(Lanes sums, const int8_t *w, const float *x) {
+    for (int j = 0; j < STEP_int8; j += LANES) sums += lanes_int8(w + j) * lanes_float32(x + j);
+    return sums;
+}
+INLINE Lanes add_bfloat16(Lanes sums, const uint16_t *w, const Rounded *x) {
+#if defined(__AVX512BF16__)
+    return (Lanes)_mm512_dpbf16_ps((__m512)sums, (__m512bh)_mm512_loadu_si512(w), (__m512bh)_mm512_loadu_si512(x));
+#else
+    return sums + lanes_bfloat16(w) * lanes_float32(x);
+#endif
 }
 
-/* The nearest bfloat16, of two as near the even one. */
-static inline uint16_t to_half(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-}
-
-/* e^x within a share of 5e-7, for x from -87 to 88 and beyond as there: 2^k e^r with |r| <= log(2) / 2, whose series ends after r^6. */
-static inline float exponential(float x) {
-    x = x < -87 ? -87 : x > 88 ? 88 : x;
-    const float k = rintf(x * 1.44269504f), r = x - k * 0.693145752f - k * 1.42860677e-6f;
-    const float tail = 0.5f + r * (0.166666667f + r * (0.0416666667f + r * (0.00833333333f + r * 0.00138888889f)));
-    const int32_t bits = ((int32_t)k + 127) << 23;
-    float power;
-    memcpy(&power, &bits, sizeof power);
-    return power * (1 + r + r * r * tail);
-}
-
-/* A few rows by rounded weights, four outputs at a time: what is read of x serves them all. */
-#define PRODUCT(NAME, TYPE, VALUE)                                                                         \
-    static void NAME(const Linear *m, const float *x, float *out, int64_t n, int64_t first, int64_t last) { \
-        const int64_t size = m->inputs;                                                                    \
-        for (int64_t o = first; o < last; o += 4) {                                                        \
-            const TYPE *a = (const TYPE *)m->weight + o * size;                                            \
-            const TYPE *b = o + 1 < last ? a + size : a, *c = o + 2 < last ? a + 2 * size : a;             \
-            const TYPE *d = o + 3 < last ? a + 3 * size : a;                                               \
-            for (int64_t row = 0; row < n; row++) {                                                        \
-                const float *y = x + row * size;                                                           \
-                float sums[4], p = 0, q = 0, r = 0, s = 0;                                                 \
-                for (int64_t i = 0; i < size; i++) {                                                       \
-                    p += y[i] * VALUE(a[i]);                                                               \
-                    q += y[i] * VALUE(b[i]);                                                               \
-                    r += y[i] * VALUE(c[i]);                                                               \
-                    s += y[i] * VALUE(d[i]);                                                               \
-                }                                                                                          \
-                sums[0] = p, sums[1] = q, sums[2] = r, sums[3] = s;                                        \
-                for (int64_t j = 0; j < 4 && o + j < last; j++) {                                          \
-                    float sum = m->scale ? sums[j] * m->scale[o + j] : sums[j];                            \
-                    out[row * m->outputs + o + j] = m->bias ? sum + m->bias[o + j] : sum;                  \
-                }                                                                                          \
-            }                                                                                              \
-        }                                                                                                  \
+/* A few rows: what is read of the weights serves them all. The processor by itself looks ahead within a page of the
+   memory only; asked for much further ahead, 42 MB come 1.3 times as fast. */
+#define PRODUCT(KIND, TYPE, INPUT, WEIGHT, VALUE)                                                                   \
+    INLINE void few_##KIND(const Linear *m, const INPUT *x, float *out, int64_t first, int64_t last, const int n) { \
+        const int64_t size = m->inputs, even = size / STEP_##KIND * STEP_##KIND;                                    \
+        const int far = m->outputs * size * sizeof(TYPE) > NEAR;                                                    \
+        for (int64_t o = first; o < last; o++) {                                                                    \
+            const TYPE *w = (const TYPE *)m->weight + o * size;                                                     \
+            Lanes sums[FEW] = {0};                                                                                  \
+            for (int64_t i = 0; i < even; i += STEP_##KIND) {                                                       \
+                if (far) __builtin_prefetch((const char *)(w + i) + FAR);                                           \
+                for (int row = 0; row < n; row++) sums[row] = add_##KIND(sums[row], w + i, x + row * size + i);     \
+            }                                                                                                       \
+            for (int row = 0; row < n; row++) {                                                                     \
+                float sum = sum_of(sums[row]);                                                                      \
+                for (int64_t i = even; i < size; i++) sum += WEIGHT(w[i]) * VALUE(x[row * size + i]);               \
+                if (m->scale) sum *= m->scale[o];                                                                   \
+                out[row * m->outputs + o] = m->bias ? sum + m->bias[o] : sum;                                       \
+            }                                                                                                       \
+        }                                                                                                           \
+    }                                                                                                               \
+    static void product_##KIND(const Linear *m, const INPUT *x, float *out, int64_t n, int64_t first,               \
+                               int64_t last) {                                                                      \
+        switch (n) { /* known when compiled, the sums stay in registers */                                          \
+        case 1: few_##KIND(m, x, out, first, last, 1); break;                                                       \
+        case 2: few_##KIND(m, x, out, first, last, 2); break;                                                       \
+        case 3: few_##KIND(m, x, out, first, last, 3); break;                                                       \
+        case 4: few_##KIND(m, x, out, first, last, 4); break;                                                       \
+        case 5: few_##KIND(m, x, out, first, last, 5); break;                                                       \
+        case 6: few_##KIND(m, x, out, first, last, 6); break;                                                       \
+        case 7: few_##KIND(m, x, out, first, last, 7); break;                                                       \
+        default: few_##KIND(m, x, out, first, last, FEW);                                                           \
+        }                                                                                                           \
     }
-PRODUCT(product_int8, int8_t, (float))
-PRODUCT(product_bfloat16, uint16_t, to_float)
-
-/* A few rows by float32 wait for the memory alone, which one stream of addresses feeds best: 1.3 times as fast as four. */
-static void sweep(const Linear *m, const float *x, float *out, int64_t n, int64_t first, int64_t last) {
-    for (int64_t o = first; o < last; o++) {
-        const float *a = (const float *)m->weight + o * m->inputs;
-        for (int64_t row = 0; row < n; row++) {
-            const float *y = x + row * m->inputs;
-            float sum = 0;
-            for (int64_t i = 0; i < m->inputs; i++) sum += y[i] * a[i];
-            out[row * m->outputs + o] = m->bias ? sum + m->bias[o] : sum;
-        }
-    }
-}
+PRODUCT(float32, float, float, same, same)
+PRODUCT(int8, int8_t, float, (float), same)
+PRODUCT(bfloat16, uint16_t, Rounded, to_float, of_rounded)
 
 /* Weights of outputs o to o + STRIP as float32, beyond the last that one again: in place, or copied into room. */
 static void widen(const Linear *m, int64_t o, const float **strip, float *room) {
@@ -118,21 +89,21 @@ static void widen(const Linear *m, int64_t o, const float **strip, float *room) 
     }
 }
 
-/* Bring a stretch of memory near before it is needed: the processor looks ahead by itself within a page only. */
-static inline void fetch(const float *from, int64_t size) {
-    for (int64_t i = 0; i < size; i += LINE) __builtin_prefetch(from + i);
+/* Of the weights of the next outputs, STRIP rows of `size` numbers from `next` on, ask for what lies at number i. */
+INLINE void look_ahead(const char *next, int64_t size, int64_t i, int64_t bytes) {
+    if (next && i % (LINE / 4) == 0)
+        for (int j = 0; j < STRIP; j++) __builtin_prefetch(next + (j * size + i) * bytes);
 }
 
 /* Sums of STRIP outputs for `count` times LANES rows that begin at x, `wide` apart: 1, or 2, which share what is read of
    the weights. */
-static inline __attribute__((always_inline)) void add_rows(const float **w, const float *x, int64_t inputs, int64_t wide,
-                                                           float (*found)[2 * LANES], int count, int ahead) {
+INLINE void add_rows(const float **w, const float *x, int64_t size, int64_t wide, float (*found)[2 * LANES], int count,
+                     const char *next, int64_t bytes) {
     Lanes sums[STRIP][2] = {0};
-    for (int64_t i = 0; i < inputs; i++) {
+    for (int64_t i = 0; i < size; i++) {
         Lanes y[2];
-        for (int c = 0; c < count; c++) y[c] = *(const Lanes *)(x + i * wide + c * LANES);
-        if (ahead && i % LINE == 0)
-            for (int j = 0; j < STRIP; j++) fetch(w[j] + STRIP * inputs + i, LINE);
+        for (int c = 0; c < count; c++) y[c] = lanes_float32(x + i * wide + c * LANES);
+        look_ahead(next, size, i, bytes);
 #pragma GCC unroll 8
         for (int j = 0; j < STRIP; j++)
             for (int c = 0; c < count; c++) sums[j][c] += w[j][i] * y[c];
@@ -144,14 +115,15 @@ static inline __attribute__((always_inline)) void add_rows(const float **w, cons
 /* Many rows, side by side in x (inputs, n rounded up to LANES). room for STRIP rows of weights. */
 static void product_many(const Linear *m, const float *x, float *out, int64_t n, int64_t first, int64_t last,
                          float *room) {
-    const int64_t wide = rounded_up(n, LANES);
+    const int64_t wide = rounded_up(n, LANES), size = m->inputs, bytes = BYTES[m->kind];
     const float *w[STRIP];
     for (int64_t o = first; o < last; o += STRIP) {
         widen(m, o, w, room);
-        for (int64_t row = 0; row < n; row += 2 * LANES) {
+        const char *next = (const char *)m->weight + (o + STRIP) * size * bytes;
+        for (int64_t row = 0; row < n; row += 2 * LANES, next = 0) {
             float found[STRIP][2 * LANES];
-            if (row + LANES < n) add_rows(w, x + row, m->inputs, wide, found, 2, row == 0);
-            else add_rows(w, x + row, m->inputs, wide, found, 1, row == 0);
+            if (row + LANES < n) add_rows(w, x + row, size, wide, found, 2, next, bytes);
+            else add_rows(w, x + row, size, wide, found, 1, next, bytes);
             for (int64_t r = 0; r < 2 * LANES && row + r < n; r++)
                 for (int64_t j = 0; j < STRIP && o + j < last; j++) {
                     const float sum = m->scale ? found[j][r] * m->scale[o + j] : found[j][r];
@@ -162,19 +134,15 @@ static void product_many(const Linear *m, const float *x, float *out, int64_t n,
 }
 
 #if defined(__AVX512BF16__)
-enum { PAIRS = 1 };
-
-/* Sums of STRIP outputs for `count` times LANES rows whose pairs begin at x, `wide` apart: 1 or 2, known when compiled. */
-static inline __attribute__((always_inline)) void add_pairs(const uint32_t **w, const uint32_t *x, int64_t pairs,
-                                                            int64_t wide, float (*found)[2 * LANES], int count,
-                                                            int ahead) {
+/* `add_rows` of pairs. */
+INLINE void add_pairs(const uint32_t **w, const uint32_t *x, int64_t pairs, int64_t wide, float (*found)[2 * LANES],
+                      int count, const char *next) {
     __m512 sums[STRIP][2];
     for (int j = 0; j < STRIP; j++) sums[j][0] = sums[j][1] = _mm512_setzero_ps();
     for (int64_t i = 0; i < pairs; i++) {
         __m512bh y[2];
         for (int c = 0; c < count; c++) y[c] = (__m512bh)_mm512_loadu_si512(x + i * wide + c * LANES);
-        if (ahead && i % LINE == 0)
-            for (int j = 0; j < STRIP; j++) fetch((const float *)w[j] + STRIP * pairs + i, LINE);
+        look_ahead(next, pairs, i, sizeof *x);
 #pragma GCC unroll 8
         for (int j = 0; j < STRIP; j++) {
             const __m512bh both = (__m512bh)_mm512_set1_epi32(w[j][i]);
@@ -185,18 +153,17 @@ static inline __attribute__((always_inline)) void add_pairs(const uint32_t **w, 
         for (int c = 0; c < count; c++) _mm512_storeu_ps(found[j] + c * LANES, sums[j][c]);
 }
 
-/* Many rows by bfloat16: x holds two inputs of a row side by side, (inputs / 2, n rounded up to LANES, 2), which one
-   instruction multiplies with a pair of weights and adds up. */
+/* Many rows by bfloat16: x holds two inputs of a row side by side, (inputs / 2, n rounded up to LANES, 2). */
 static void product_pairs(const Linear *m, const uint32_t *x, float *out, int64_t n, int64_t first, int64_t last) {
     const int64_t wide = rounded_up(n, LANES), pairs = m->inputs / 2;
     for (int64_t o = first; o < last; o += STRIP) {
-        const uint32_t *w[STRIP];
-        for (int64_t j = 0; j < STRIP; j++)
-            w[j] = (const uint32_t *)m->weight + (o + j < last ? o + j : last - 1) * pairs;
-        for (int64_t row = 0; row < n; row += 2 * LANES) {
+        const uint32_t *w[STRIP], *weight = m->weight;
+        for (int64_t j = 0; j < STRIP; j++) w[j] = weight + (o + j < last ? o + j : last - 1) * pairs;
+        const char *next = (const char *)(weight + (o + STRIP) * pairs);
+        for (int64_t row = 0; row < n; row += 2 * LANES, next = 0) {
             float found[STRIP][2 * LANES];
-            if (row + LANES < n) add_pairs(w, x + row, pairs, wide, found, 2, row == 0);
-            else add_pairs(w, x + row, pairs, wide, found, 1, row == 0);
+            if (row + LANES < n) add_pairs(w, x + row, pairs, wide, found, 2, next);
+            else add_pairs(w, x + row, pairs, wide, found, 1, next);
             for (int64_t r = 0; r < 2 * LANES && row + r < n; r++)
                 for (int64_t j = 0; j < STRIP && o + j < last; j++)
                     out[(row + r) * m->outputs + o + j] = m->bias ? found[j][r] + m->bias[o + j] : found[j][r];
@@ -204,7 +171,6 @@ static void product_pairs(const Linear *m, const uint32_t *x, float *out, int64_
     }
 }
 #else
-enum { PAIRS = 0 };
 static void product_pairs(const Linear *m, const uint32_t *x, float *out, int64_t n, int64_t first, int64_t last) {}
 #endif
 
@@ -232,11 +198,10 @@ static int64_t room_of(const Linear *m, int64_t n, int64_t threads) {
 static void linear(const Linear *m, const float *x, float *out, int64_t n, int64_t threads, float *room) {
     float *rooms = room + m->inputs * rounded_up(n, LANES);
     const int pairs = PAIRS && m->kind == BFLOAT16 && m->inputs % 2 == 0;
+    Rounded *rounded = (Rounded *)room;
     if (n > FEW) side_by_side(m, x, n, room, pairs);
-    else if (m->kind == BFLOAT16) {
-        for (int64_t i = 0; i < n * m->inputs; i++) room[i] = to_float(to_half(x[i]));
-        x = room;
-    }
+    else if (m->kind == BFLOAT16)
+        for (int64_t i = 0; i < n * m->inputs; i++) rounded[i] = PAIRS ? to_half(x[i]) : to_float(to_half(x[i]));
     if ((n < 8 ? 1 : n / 4) * m->inputs * m->outputs < SMALL) threads = 1; /* one row waits for memory, many do not */
     const int64_t share = rounded_up(rounded_up(m->outputs, threads) / threads, STRIP);
 #pragma omp parallel for num_threads(threads) if (threads > 1)
@@ -244,8 +209,8 @@ static void linear(const Linear *m, const float *x, float *out, int64_t n, int64
         int64_t first = part * share, last = first + share < m->outputs ? first + share : m->outputs;
         if (n > FEW && pairs) product_pairs(m, (const uint32_t *)room, out, n, first, last);
         else if (n > FEW) product_many(m, room, out, n, first, last, rooms + part * STRIP * m->inputs);
-        else if (m->kind == FLOAT32) sweep(m, x, out, n, first, last);
+        else if (m->kind == FLOAT32) product_float32(m, x, out, n, first, last);
         else if (m->kind == INT8) product_int8(m, x, out, n, first, last);
-        else product_bfloat16(m, x, out, n, first, last);
+        else product_bfloat16(m, rounded, out, n, first, last);
     }
 }
