@@ -11,7 +11,7 @@ longer context.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from clearhead.config import SamplingConfig
 from clearhead.errors import ConfigError
+from clearhead.generation.drafting import Drafts, drafts_of
 from clearhead.generation.sampling import chances, draw, likeliest, penalise, probabilities
 from clearhead.models.base import LanguageModel, evaluating
 from clearhead.models.decoding import decoder_of
@@ -60,11 +61,21 @@ class _Row:
     """All that is known; the last token is not in the cache yet."""
     sampling: SamplingConfig
     chances: np.random.Generator
-    """What it is drawn with."""
+    """What it is drawn with, after `upcoming`."""
     seen: Tensor | None
     """(V,) bool: what the text holds, where the penalty asks."""
     start: int = 0
     """Where the window begins that the cache holds."""
+    upcoming: list[float] = field(default_factory=list)
+
+    def foresee(self, count: int) -> list[float]:
+        """The numbers that the next `count` tokens will be drawn with."""
+        self.upcoming.extend(self.chances.random(max(0, count - len(self.upcoming))))
+        return self.upcoming[:count]
+
+    def chance(self) -> float:
+        """The number that the next token is drawn with."""
+        return self.upcoming.pop(0) if self.upcoming else self.chances.random()
 
     def take(self, token: int) -> None:
         """Grow by a token."""
@@ -91,6 +102,7 @@ class Batch:
         self.forbidden = list(forbidden)
         self.cache = model.new_cache(slots if use_cache else 0)
         self._decode = decoder_of(model, self.cache)
+        self._drafts = drafts_of(self._decode)
         self._rows: list[_Row] = []  # row i is row i of the cache
         self._unused = list(range(slots))[::-1]
 
@@ -117,6 +129,8 @@ class Batch:
         if self.model.block_size is None:
             ids = ids[-max(1, self.model.context) :]  # a count model looks no further back
         new = _Row(self._unused.pop(), list(ids), sampling, chances(sampling.seed, row), seen)
+        if self._drafts:
+            self._drafts.forget()
         twin = next((i for i, other in enumerate(self._rows) if other.ids == new.ids), None)
         self._rows.append(new)
         if not self.use_cache:
@@ -133,6 +147,8 @@ class Batch:
         at = next((i for i, row in enumerate(self._rows) if row.slot == slot), None)
         if at is None:
             raise ConfigError(f"slot={slot} holds no row; it was released, or never admitted")
+        if self._drafts:
+            self._drafts.forget()
         last = self._rows.pop()
         if at < len(self._rows):  # live rows stay side by side
             self._rows[at] = last
@@ -171,13 +187,23 @@ class Batch:
             for i, row in enumerate(self._rows):
                 if window_start(len(row.ids), self.model.block_size) != row.start:
                     self._fill(i)
+            if self._drafts and len(self._rows) == 1:
+                return self._drafted(self._drafts, self._rows[0])
             return self._decode([row.ids[-1] for row in self._rows])
+
+    def _drafted(self, drafts: Drafts, row: _Row) -> Tensor:
+        """Logits (1, V) after the only row."""
+        assert self.model.block_size is not None, "a mixture has a window"
+        room = self.model.block_size - (len(row.ids) - 1 - row.start)
+        return drafts.after(row.ids[-1], room, row.foresee, row.sampling.temperature)
 
     def _fill(self, i: int) -> None:
         """Read into row i of the cache the window that it may see, but for the last token."""
         row, cache = self._rows[i], self.cache.rows(slice(i, i + 1))
         row.start = window_start(len(row.ids), self.model.block_size)
         cache.reset()
+        if self._drafts:
+            self._drafts.forget()
         with evaluating(self.model):
             if row.start:
                 cache.precede(_before(self.model, row.ids, row.start))
@@ -197,7 +223,7 @@ class Batch:
             groups.setdefault((asked.temperature, asked.top_k, asked.top_p, asked.min_p), []).append(i)
         if all(settings[0] == 0 for settings in groups):
             return likeliest(logits)
-        u = torch.tensor([row.chances.random() for row in self._rows], dtype=torch.float64)
+        u = torch.tensor([row.chance() for row in self._rows], dtype=torch.float64)
         if len(groups) == 1:
             return draw(probabilities(logits, *next(iter(groups))), u)
         tokens = torch.empty(len(self._rows), dtype=torch.long)

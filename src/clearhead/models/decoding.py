@@ -29,10 +29,9 @@ def decoder_of(model: LanguageModel, cache: Cache) -> Decode:
     if type(model) is MixtureLanguageModel and isinstance(cache, MixtureCache) and understands(model.gpt):
         assert isinstance(cache.keys, KVCache)  # a mixture's GPT has its mask
         gpt = _gpt_decoder(model.gpt, cache.keys)
-        compiled = _compiled(model.gpt)
-        if compiled is None:
-            return MixtureDecoder(model, cache, gpt)
-        return CompiledMixtureDecoder(model, cache, gpt, compiled.mix)
+        if isinstance(gpt, CompiledDecoder):
+            return CompiledMixtureDecoder(model, cache, gpt, gpt.steps)
+        return MixtureDecoder(model, cache, gpt)
     return ordinary(model, cache)
 
 

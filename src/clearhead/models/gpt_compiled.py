@@ -55,10 +55,12 @@ class CompiledDecoder:
     """`Decode` by the compiled step, for a GPT in float32 that `gpt_decoding.understands` accepts."""
 
     def __init__(self, model: GPTLanguageModel, cache: KVCache, steps: ctypes.CDLL) -> None:
-        steps.step.argtypes, steps.step.restype = [*[_POINTER] * 3, _INT, _POINTER, _POINTER], None
+        steps.step.argtypes, steps.step.restype = [*[_POINTER] * 4, _INT, _POINTER, _POINTER], None
         steps.step_room.argtypes, steps.step_room.restype = [_POINTER, _INT], _INT
         config = model.config
         self.steps, self.lengths, self.S, self.V = steps, cache.lengths, config.block_size, config.vocab_size
+        assert isinstance(model.lm_head, nn.Linear | RoundedLinear)
+        self.weights = model.lm_head.weight.dtype
         self.kept: list[Any] = [cache.k, cache.v]
         blocks = [block for block in model.blocks if isinstance(block, Block)]
         self.room = torch.empty(0)  # where a step computes; it grows with the rows
@@ -86,14 +88,26 @@ class CompiledDecoder:
 
     def __call__(self, ids: Sequence[int]) -> Tensor:
         """Logits (n, V) after the next tokens of the first n rows of the cache; ValueError when one has no room."""
-        n, lengths = len(ids), self.lengths[: len(ids)]
-        if (longest := max(lengths.tolist())) >= self.S:
+        lengths = self.lengths[: len(ids)]
+        logits = self._step(ids, range(len(ids)), lengths.tolist())
+        lengths += 1
+        return logits
+
+    def ahead(self, ids: Sequence[int]) -> Tensor:
+        """Logits (n, V) after each of n tokens that may come next in the first row, which forgets them again."""
+        begin = int(self.lengths[0])
+        return self._step(ids, [0] * len(ids), range(begin, begin + len(ids)))
+
+    def _step(self, ids: Sequence[int], slots: Sequence[int], at: Sequence[int]) -> Tensor:
+        """Logits (n, V) after tokens, each at its position of its row."""
+        n = len(ids)
+        if (longest := max(at)) >= self.S:
             raise ValueError(f"a row would hold {longest + 1} tokens in a cache of {self.S}; refill its window")
-        tokens, logits, model = (_INT * n)(*ids), torch.empty(n, self.V), ctypes.byref(self.model)
+        arrays, logits, model = _INT * n, torch.empty(n, self.V), ctypes.byref(self.model)
         if (needed := self.steps.step_room(model, n)) > len(self.room):
             self.room = torch.empty(needed)
-        self.steps.step(model, tokens, lengths.data_ptr(), n, logits.data_ptr(), self.room.data_ptr())
-        lengths += 1
+        places = arrays(*ids), arrays(*slots), arrays(*at)
+        self.steps.step(model, *places, n, logits.data_ptr(), self.room.data_ptr())
         return logits
 
     def _layer(self, block: Block, k: Tensor, v: Tensor) -> _Layer:

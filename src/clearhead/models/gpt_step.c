@@ -1,4 +1,4 @@
-/* One token through a GPT, for each of n rows: the arithmetic of models/gpt.py without anything around it.
+/* n tokens through a GPT, the next of as many rows or of one: the arithmetic of models/gpt.py without anything around it.
  *
  * Compiled at first use where there is a C compiler (models/gpt_compiled.py, which describes the structures);
  * models/gpt_decoding.py does the same by numpy. The caller checks what can be wrong: here nothing is.
@@ -130,26 +130,37 @@ static float soften(float *scores, int64_t count) {
 ATTEND(float32, float, same)
 ATTEND(bfloat16, uint16_t, to_float)
 
-/* All heads of one row, whose queries, keys and values are qkv (3, heads, size) -> out (heads, size). */
-static void heads(const Model *model, const Layer *layer, float *qkv, int64_t row, int64_t at, float *out,
-                  float *scores) {
-    const int64_t size = model->size, room = model->room * size;
+/* One token's queries, keys and values qkv (3, heads, size) are placed: normed and turned as of position `at`, and its
+   keys and values put where the slot keeps them. */
+static void place(const Model *model, const Layer *layer, float *qkv, int64_t slot, int64_t at) {
+    const int64_t size = model->size;
     for (int64_t h = 0; h < model->heads; h++) {
         float *q = qkv + h * size, *k = q + model->width, *v = k + model->width;
-        const int64_t begin = (row * model->heads + h) * room;
+        const int64_t begin = ((slot * model->heads + h) * model->room + at) * size;
         if (layer->norm_q.kind) norm(&layer->norm_q, q, q, size), norm(&layer->norm_k, k, k, size);
         if (model->cos) turn(model, q, at), turn(model, k, at);
         if (model->kept == BFLOAT16) {
             uint16_t *keys = (uint16_t *)layer->k + begin, *values = (uint16_t *)layer->v + begin;
-            for (int64_t i = 0; i < size; i++)
-                keys[at * size + i] = to_half(k[i]), values[at * size + i] = to_half(v[i]);
-            attend_bfloat16(q, keys, values, out + h * size, scores, at + 1, size, room);
+            for (int64_t i = 0; i < size; i++) keys[i] = to_half(k[i]), values[i] = to_half(v[i]);
         } else {
-            float *keys = (float *)layer->k + begin, *values = (float *)layer->v + begin;
-            memcpy(keys + at * size, k, size * sizeof *k);
-            memcpy(values + at * size, v, size * sizeof *v);
-            attend_float32(q, keys, values, out + h * size, scores, at + 1, size, room);
+            memcpy((float *)layer->k + begin, k, size * sizeof *k);
+            memcpy((float *)layer->v + begin, v, size * sizeof *v);
         }
+    }
+}
+
+/* All heads of one token with queries q (heads, size) -> out (heads, size), over the `count` first of its slot. */
+static void attend(const Model *model, const Layer *layer, const float *q, int64_t slot, int64_t count, float *out,
+                   float *scores) {
+    const int64_t size = model->size, apart = model->room * size;
+    for (int64_t h = 0; h < model->heads; h++) {
+        const int64_t begin = (slot * model->heads + h) * apart, own = h * size;
+        if (model->kept == BFLOAT16)
+            attend_bfloat16(q + own, (uint16_t *)layer->k + begin, (uint16_t *)layer->v + begin, out + own, scores, count,
+                            size, apart);
+        else
+            attend_float32(q + own, (float *)layer->k + begin, (float *)layer->v + begin, out + own, scores, count, size,
+                           apart);
     }
 }
 
@@ -176,25 +187,31 @@ int64_t step_room(const Model *model, int64_t n) {
     return n * (5 * model->width + up->outputs) + scores + (most > other ? most : other);
 }
 
-/* ids and lengths (n) -> logits (n, V). In room: x, y (n, width), qkv (n, 3 width), hidden (n, up->outputs), scores of
- * each thread (S, whole LANES), and that of `linear`. */
-void step(const Model *model, const int64_t *ids, const int64_t *lengths, int64_t n, float *logits, float *room) {
+/* Tokens ids (n), each the next of its slot at its position: slots, at (n) -> logits (n, V). Several of one slot see those
+ * before them. In room: x, y (n, width), qkv (n, 3 width), hidden (n, up->outputs), scores of each thread (S, whole
+ * LANES), and that of `linear`. */
+void step(const Model *model, const int64_t *ids, const int64_t *slots, const int64_t *at, int64_t n, float *logits,
+          float *room) {
     const int64_t C = model->width, wide = model->layer->up.outputs, narrow = model->layer->down.inputs;
     const int64_t threads = model->threads, longest = rounded_up(model->room, LANES);
     float *x = room, *y = x + n * C, *qkv = y + n * C, *hidden = qkv + 3 * n * C, *scores = hidden + n * wide;
     float *rest = scores + threads * longest;
+    int64_t seen = 0;
+    for (int64_t row = 0; row < n; row++) seen += at[row];
     for (int64_t row = 0; row < n; row++)
         for (int64_t i = 0; i < C; i++)
             x[row * C + i] = model->tokens[ids[row] * C + i] +
-                             (model->positions ? model->positions[lengths[row] * C + i] : 0);
+                             (model->positions ? model->positions[at[row] * C + i] : 0);
     for (int64_t l = 0; l < model->layers; l++) {
         const Layer *layer = model->layer + l;
         for (int64_t row = 0; row < n; row++) norm(&layer->norm1, x + row * C, y + row * C, C);
         linear(&layer->qkv, y, qkv, n, threads, rest);
-#pragma omp parallel for num_threads(threads) if (threads > 1 && n >= threads)
+#pragma omp parallel for num_threads(threads) if (threads > 1 && n > FEW)
+        for (int64_t row = 0; row < n; row++) place(model, layer, qkv + 3 * row * C, slots[row], at[row]);
+#pragma omp parallel for num_threads(threads) if (threads > 1 && n >= threads && seen * C > SMALL)
         for (int64_t part = 0; part < threads; part++)
             for (int64_t row = part; row < n; row += threads)
-                heads(model, layer, qkv + 3 * row * C, row, lengths[row], y + row * C, scores + part * longest);
+                attend(model, layer, qkv + 3 * row * C, slots[row], at[row] + 1, y + row * C, scores + part * longest);
         linear(&layer->proj, y, qkv, n, threads, rest);
         for (int64_t i = 0; i < n * C; i++) x[i] += qkv[i];
         for (int64_t row = 0; row < n; row++) norm(&layer->norm2, x + row * C, y + row * C, C);

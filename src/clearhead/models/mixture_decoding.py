@@ -1,18 +1,22 @@
 """A mixture's next token: its GPT's step, then the n-gram's row and the gate, compiled where there is a compiler.
 
+There the n-gram also drafts: the GPT reads its guesses at once, `generation/drafting.py` judges them.
+
 The structures are those of `mixture_step.c`, field for field.
 
 Shapes: n rows, V vocabulary.
 """
 
 import ctypes
+import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from clearhead.models.gpt_compiled import CompiledDecoder
 from clearhead.models.mixture import MixtureCache, MixtureLanguageModel, log_odds, mixed
 from clearhead.models.ngram import NgramLanguageModel
 
@@ -32,6 +36,15 @@ class _Mixture(ctypes.Structure):
         *((name, _INT) for name in ("order", "vocab", "eot")),
         *((name, _POINTER) for name in ("level", "floor", "gate")),
     ]
+
+
+class Drafted(NamedTuple):
+    """Tokens in a row that were read at once: the first is known, the others are guesses."""
+
+    ids: list[int]
+    """(n,)"""
+    logits: Tensor
+    """(n, V): what the mixture says after each, right as long as all guesses before are."""
 
 
 class MixtureDecoder:
@@ -56,10 +69,13 @@ class CompiledMixtureDecoder:
     """`MixtureDecoder` by `mixture_step.c`, for a mixture in main memory with a gate in float32."""
 
     def __init__(
-        self, model: MixtureLanguageModel, cache: MixtureCache, gpt: Callable[[Sequence[int]], Tensor], mix: Any
+        self, model: MixtureLanguageModel, cache: MixtureCache, gpt: CompiledDecoder, steps: ctypes.CDLL
     ) -> None:
-        mix.argtypes, mix.restype = [*[_POINTER] * 5, _INT, _POINTER, _POINTER], None
-        self.cache, self.gpt, self.mix, self.V = cache, gpt, mix, model.vocab_size
+        steps.mix.argtypes, steps.mix.restype = [*[_POINTER] * 5, _INT, _POINTER, _POINTER], None
+        steps.draft.argtypes = [*[_POINTER] * 3, _INT, _INT, _POINTER, ctypes.c_double, _POINTER, _POINTER]
+        steps.weigh.argtypes = [*[_POINTER] * 4, _INT, _INT]
+        steps.draft.restype = steps.weigh.restype = None
+        self.cache, self.gpt, self.steps, self.V = cache, gpt, steps, model.vocab_size
         ngram = model.ngram
         levels = (_Level * ngram.order)(*(_level(ngram, i) for i in range(ngram.order)))
         floor = np.ascontiguousarray(ngram.floor())
@@ -75,9 +91,29 @@ class CompiledMixtureDecoder:
         logits = self.gpt(ids).contiguous()
         scratch = torch.empty(self.V, dtype=torch.float64)
         places = history.tokens.data_ptr(), history.lengths.data_ptr(), read.data_ptr()
-        self.mix(ctypes.byref(self.mixture), (_INT * n)(*ids), *places, n, logits.data_ptr(), scratch.data_ptr())
+        self.steps.mix(ctypes.byref(self.mixture), (_INT * n)(*ids), *places, n, logits.data_ptr(), scratch.data_ptr())
         history.lengths[:n] += 1
         return logits
+
+    def draft(self, token: int, chances: Sequence[float], temperature: float) -> Drafted:
+        """What the first row says after its next token, and after guesses at those that will follow.
+
+        The n-gram alone draws a guess by each of the chances. The row forgets all that was read here.
+        """
+        n, read, mixture = 1 + len(chances), int(self.cache.keys.lengths[0]), ctypes.byref(self.mixture)
+        ids, seen, u = (_INT * n)(token), (_INT * n)(), (ctypes.c_double * n)(*chances)
+        history, told = self.cache.history.tokens[0].clone(), int(self.cache.history.lengths[0])
+        p = torch.empty(n, self.V, dtype=torch.float64)
+        sharpness = 1 / temperature if temperature else math.inf
+        self.steps.draft(mixture, ids, history.data_ptr(), told, n, u, sharpness, p.data_ptr(), seen)
+        logits = self.gpt.ahead(ids)
+        self.steps.weigh(mixture, logits.data_ptr(), p.data_ptr(), seen, read, n)
+        return Drafted(ids[:], logits)
+
+    def advance(self, token: int) -> None:
+        """Count a token that was read by `draft` as the next of the first row."""
+        self.cache.history.rows(slice(1)).extend(torch.tensor([[token]]))
+        self.cache.keys.lengths[:1] += 1
 
 
 def _level(ngram: NgramLanguageModel, index: int) -> _Level:

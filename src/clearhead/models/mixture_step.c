@@ -115,3 +115,34 @@ void mix(const Mixture *m, const int64_t *ids, int64_t *history, const int64_t *
         gate(m, logits + row * m->vocab, p, seen, read[row]);
     }
 }
+
+/* The token that a random number u draws from probabilities p (V) to the power of `sharpness`, infinite: the likeliest. */
+static int64_t pick(const double *p, int64_t vocab, double u, double sharpness) {
+    double total = 0, below = 0;
+    int64_t best = 0, token = 0;
+    for (int64_t i = 1; i < vocab; i++) best = p[i] > p[best] ? i : best;
+    if (isinf(sharpness)) return best;
+    for (int64_t i = 0; i < vocab; i++) total += sharpness == 1 ? p[i] : pow(p[i] / p[best], sharpness);
+    for (; token < vocab - 1; token++) {
+        below += sharpness == 1 ? p[token] : pow(p[token] / p[best], sharpness);
+        if (below > u * total) break;
+    }
+    return token;
+}
+
+/* What the n-gram alone would draw: after the history (order - 1) that was told of `told` tokens comes ids[0], after it
+   n - 1 guesses, put into ids, by the numbers u (n - 1). p (n, V) and seen (n): what the n-gram says after each of ids. */
+void draft(const Mixture *m, int64_t *ids, int64_t *history, int64_t told, int64_t n, const double *u, double sharpness,
+           double *p, int64_t *seen) {
+    for (int64_t i = 0; i < n; i++) {
+        if (i) ids[i] = pick(p + (i - 1) * m->vocab, m->vocab, u[i - 1], sharpness);
+        const int64_t usable = remember(m, history, told + i, ids[i]);
+        seen[i] = predict(m, history, usable, p + i * m->vocab);
+    }
+}
+
+/* The GPT's logits (n, V) after tokens in a row, of which it had read `read` before, become the mixture's by what `draft`
+   found. */
+void weigh(const Mixture *m, float *logits, double *p, const int64_t *seen, int64_t read, int64_t n) {
+    for (int64_t i = 0; i < n; i++) gate(m, logits + i * m->vocab, p + i * m->vocab, seen[i], read + i);
+}
