@@ -30,6 +30,7 @@ import torch
 from machine import arguments, command, facts, show
 from nanogpt import load_module
 
+from clearhead import api
 from clearhead.config import PRESETS, GPTConfig, SamplingConfig, Weights
 from clearhead.generation.batch import Batch
 from clearhead.models.base import LanguageModel
@@ -61,12 +62,14 @@ def our_gpt(size: Mapping[str, int], **changes: Any) -> GPTLanguageModel:
     return model
 
 
-def ours(model: LanguageModel, rows: int = 1, tokens: int = CONTEXT - 1) -> Side:
+def ours(
+    model: LanguageModel, rows: int = 1, tokens: int = CONTEXT - 1, temperature: float = 0, guess: bool = True
+) -> Side:
     """Our batch, as generate and serve use it."""
-    sampling = SamplingConfig(temperature=0)
+    sampling = SamplingConfig(temperature=temperature)
 
     def side() -> float:
-        batch = Batch(model, rows)
+        batch = Batch(model, rows, guess=guess)
         for row in range(rows):
             batch.admit([row % V], sampling)
         return timed(lambda: [batch.step() for _ in range(tokens)], tokens * rows)
@@ -168,13 +171,32 @@ def compare(sides: Mapping[str, Side], rounds: int) -> dict[str, Any]:
     return found
 
 
+def trained(run: Path, rounds: int) -> dict[str, Any]:
+    """A run's mixture, drawn at temperature 1 with its n-gram's guesses and without, beside a GPT-2 of its GPT's size."""
+    model = api.load(run.name, out=run.parent).model
+    if not isinstance(model, MixtureLanguageModel) or model.block_size != CONTEXT:
+        raise SystemExit(f"{run} holds no mixture with a context of {CONTEXT}; train one")
+    config, found = model.gpt.config, {}
+    size = {"n_layer": config.n_layer, "n_head": config.n_head, "n_embd": config.n_embd}
+    for kind in ("float32", "bfloat16", "int8"):
+        small = with_weights(model, kind)
+        sides = {
+            "guessing": ours(small, temperature=1),
+            "without": ours(small, temperature=1, guess=False),
+            "transformers": transformers(size),
+        }
+        found[f"{run.name}, {model.gpt.num_parameters():,}, {kind}"] = compare(sides, rounds)
+    return found
+
+
 def measure(
-    corpus: Path, nanogpt_at: Path | None, llama2c_at: Path | None, threads: int, rounds: int
+    corpus: Path, nanogpt_at: Path | None, llama2c_at: Path | None, run: Path | None, threads: int, rounds: int
 ) -> dict[str, Any]:
-    """Every comparison; those with nanoGPT and llama2.c where their checkouts are given."""
+    """Every comparison; those with nanoGPT and llama2.c where their checkouts are given, with a run where one is."""
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
-        return _measure(corpus, nanogpt_at, llama2c_at, threads, rounds, Path(folder))
+        found = _measure(corpus, nanogpt_at, llama2c_at, threads, rounds, Path(folder))
+    return {**found, **(trained(run, rounds) if run else {})}
 
 
 def _measure(
@@ -213,10 +235,11 @@ def main() -> int:
     parser.add_argument("--corpus", type=Path, required=True, help="one text file of 65 different characters")
     parser.add_argument("--nanogpt", type=Path, help="a checkout of nanoGPT")
     parser.add_argument("--llama2c", type=Path, help="a checkout of llama2.c with its run compiled")
+    parser.add_argument("--run", type=Path, help="the folder of a trained mixture, its context 256")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     chosen = parser.parse_args()
-    figures = measure(chosen.corpus, chosen.nanogpt, chosen.llama2c, chosen.threads, chosen.rounds)
+    figures = measure(chosen.corpus, chosen.nanogpt, chosen.llama2c, chosen.run, chosen.threads, chosen.rounds)
     show({**figures, "threads": chosen.threads, **facts()}, chosen.json)
     return 0
 

@@ -118,10 +118,11 @@ class Bench:
 
     def decoding(self) -> dict[str, Any]:
         corpus, chosen = Path(self.corpus.argument), self.chosen
+        others = chosen.nanogpt, chosen.llama2c, chosen.mixture
         return {
             f"{threads} thread{'s' if threads > 1 else ''}, {name}": figures
             for threads in (1, 2)
-            for name, figures in generate.measure(corpus, chosen.nanogpt, chosen.llama2c, threads, 5).items()
+            for name, figures in generate.measure(corpus, *others, threads, 5).items()
         }
 
     def serving(self) -> dict[str, Any]:
@@ -189,6 +190,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--nanogpt", type=Path, help="a checkout of nanoGPT, to measure beside it")
     parser.add_argument("--gpu", action="store_true", help="measure on the GPU too")
     parser.add_argument("--llama2c", type=Path, help="a checkout of llama2.c with its run compiled")
+    parser.add_argument("--mixture", type=Path, help="the folder of a trained mixture, large and of context 256")
     parser.add_argument("--lmplz", type=Path, help="KenLM's lmplz, to count beside it")
     parser.add_argument("--times", nargs="+", default=budgets.TIMES, help="time budgets to train for")
     parser.add_argument("--corpora", nargs="+", default=budgets.CORPORA, help="texts to train on for these times")

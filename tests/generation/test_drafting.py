@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 from test_batch import V, gpt, prompt, settings
+from torch import nn
 
 from clearhead.config import SamplingConfig
+from clearhead.generation import drafting
 from clearhead.generation.batch import Batch, logits_after
 from clearhead.generation.drafting import drafts_of
 from clearhead.models import decoding
@@ -26,19 +28,17 @@ def mixture(eot: int | None = None) -> MixtureLanguageModel:
     return MixtureLanguageModel(NgramLanguageModel.fit(np.array(ids), V, 3, eot_id=eot), gpt(), 0.7).eval()
 
 
-def plain(model: MixtureLanguageModel) -> Batch:
-    """Without guesses."""
-    batch = Batch(model, 2)
-    batch._drafts = None
-    return batch
-
-
 def text(batch: Batch, number: int, tokens: int = 30) -> list[int]:
     """Far beyond the window of 8."""
     slot = batch.admit(prompt(number), settings(number), row=number % 3)
     drawn = [batch.step()[0].token for _ in range(tokens)]
     batch.release(slot)
     return drawn
+
+
+@pytest.fixture(autouse=True)
+def small_models_are_drafted(monkeypatch) -> None:
+    monkeypatch.setattr(drafting, "LARGE", 0)
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def readings(monkeypatch) -> list[int]:
 def test_texts_are_those_without_guesses(eot, readings):
     """Of 200 prompts, with every setting of sampling, over many windows."""
     model = mixture(eot)
-    guessing, ordinary = Batch(model, 2), plain(model)
+    guessing, ordinary = Batch(model, 2), Batch(model, 2, guess=False)
     for number in range(200):
         assert text(guessing, number) == text(ordinary, number), number
     assert set(readings) == {1, 2, 3, 4}, "near the end of a window fewer are read"
@@ -68,7 +68,7 @@ def test_texts_are_those_without_guesses(eot, readings):
 
 def test_company_ends_guessing_and_changes_nothing(readings):
     texts = []
-    for batch in (Batch(mixture(), 2), plain(mixture())):
+    for batch in (Batch(mixture(), 2), Batch(mixture(), 2, guess=False)):
         first = batch.admit(prompt(3), SamplingConfig(seed=3))
         drawn = [batch.step()[0].token for _ in range(6)]
         second = batch.admit(prompt(5), SamplingConfig(seed=5, repetition_penalty=1.2))
@@ -107,9 +107,8 @@ def test_what_is_drafted_is_forgotten_until_it_counts():
     drafted = decode.draft(5, [0.1, 0.5, 0.9], 1.0)
     assert cache.lengths.tolist() == cache.history.lengths.tolist() == [4]
     assert drafted.ids[0] == 5
-    for token, logits in zip(drafted.ids, drafted.logits, strict=True):
-        torch.testing.assert_close(logits[None], ordinary([token]), atol=1e-5, rtol=1e-5)
-        decode.advance(token)
+    for index, token in enumerate(drafted.ids):
+        torch.testing.assert_close(decode.accept(drafted, index), ordinary([token]), atol=1e-5, rtol=1e-5)
     assert cache.lengths.tolist() == cache.history.lengths.tolist() == [8]
     assert torch.equal(cache.history.tokens, other.history.tokens)
     with pytest.raises(ValueError, match="refill its window"):
@@ -145,5 +144,10 @@ def test_only_what_pays_is_drafted(monkeypatch):
     assert not drafts(with_weights(model, "int8"))
     assert not drafts(model.gpt)
     assert not drafts(BigramLanguageModel(V))
+    bytes_of_matrices = sum(layer.weight.nbytes for layer in model.modules() if isinstance(layer, nn.Linear))
+    for large, expected in ((bytes_of_matrices, True), (bytes_of_matrices + 1, False)):
+        monkeypatch.setattr(drafting, "LARGE", large)
+        assert drafts(model) == expected
+    monkeypatch.setattr(drafting, "LARGE", 0)
     monkeypatch.setattr(decoding, "library", lambda: None)
     assert not drafts(model)

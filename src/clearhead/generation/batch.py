@@ -92,17 +92,24 @@ class Batch:
     `models/weights.py`), so a text differs only where a random number falls within that of the border of two tokens.
 
     A step reads the newest token of all rows at once, and synchronises with the device once, for the logits. A row
-    whose window is full is read anew from where the overflow rule says. Not thread-safe.
+    whose window is full is read anew from where the overflow rule says. With `guess` a lone row may be read ahead,
+    where that pays (`drafting.py`); its text is the same. Not thread-safe.
     """
 
     def __init__(
-        self, model: LanguageModel, slots: int, *, forbidden: Sequence[int] = (), use_cache: bool = True
+        self,
+        model: LanguageModel,
+        slots: int,
+        *,
+        forbidden: Sequence[int] = (),
+        use_cache: bool = True,
+        guess: bool = True,
     ) -> None:
         self.model, self.slots, self.use_cache = model, slots, use_cache
         self.forbidden = list(forbidden)
         self.cache = model.new_cache(slots if use_cache else 0)
         self._decode = decoder_of(model, self.cache)
-        self._drafts = drafts_of(self._decode)
+        self._drafts = drafts_of(self._decode) if use_cache and guess else None
         self._rows: list[_Row] = []  # row i is row i of the cache
         self._unused = list(range(slots))[::-1]
 

@@ -59,8 +59,8 @@ class CompiledDecoder:
         steps.step_room.argtypes, steps.step_room.restype = [_POINTER, _INT], _INT
         config = model.config
         self.steps, self.lengths, self.S, self.V = steps, cache.lengths, config.block_size, config.vocab_size
-        assert isinstance(model.lm_head, nn.Linear | RoundedLinear)
-        self.weights = model.lm_head.weight.dtype
+        matrices = [layer.weight for layer in model.modules() if isinstance(layer, nn.Linear | RoundedLinear)]
+        self.weights, self.bytes = matrices[0].dtype, sum(matrix.nbytes for matrix in matrices)
         self.kept: list[Any] = [cache.k, cache.v]
         blocks = [block for block in model.blocks if isinstance(block, Block)]
         self.room = torch.empty(0)  # where a step computes; it grows with the rows

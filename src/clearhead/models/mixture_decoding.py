@@ -39,12 +39,15 @@ class _Mixture(ctypes.Structure):
 
 
 class Drafted(NamedTuple):
-    """Tokens in a row that were read at once: the first is known, the others are guesses."""
+    """n tokens of a row that were read at once: the first is known, the others are guesses."""
 
     ids: list[int]
-    """(n,)"""
     logits: Tensor
-    """(n, V): what the mixture says after each, right as long as all guesses before are."""
+    """(n, V): what the GPT says after each, right as long as all guesses before are."""
+    counted: Tensor
+    """(n, V) float64: the n-gram's probabilities."""
+    seen: list[int]
+    """(n,) how often the n-gram's longest known context was."""
 
 
 class MixtureDecoder:
@@ -73,7 +76,7 @@ class CompiledMixtureDecoder:
     ) -> None:
         steps.mix.argtypes, steps.mix.restype = [*[_POINTER] * 5, _INT, _POINTER, _POINTER], None
         steps.draft.argtypes = [*[_POINTER] * 3, _INT, _INT, _POINTER, ctypes.c_double, _POINTER, _POINTER]
-        steps.weigh.argtypes = [*[_POINTER] * 4, _INT, _INT]
+        steps.weigh.argtypes = [*[_POINTER] * 3, _INT, _INT]
         steps.draft.restype = steps.weigh.restype = None
         self.cache, self.gpt, self.steps, self.V = cache, gpt, steps, model.vocab_size
         ngram = model.ngram
@@ -96,24 +99,26 @@ class CompiledMixtureDecoder:
         return logits
 
     def draft(self, token: int, chances: Sequence[float], temperature: float) -> Drafted:
-        """What the first row says after its next token, and after guesses at those that will follow.
+        """Read the next token of the first row, and guesses at those that will follow; the row forgets them again.
 
-        The n-gram alone draws a guess by each of the chances. The row forgets all that was read here.
+        The n-gram alone draws a guess by each of the chances.
         """
-        n, read, mixture = 1 + len(chances), int(self.cache.keys.lengths[0]), ctypes.byref(self.mixture)
+        n, mixture, history = 1 + len(chances), ctypes.byref(self.mixture), self.cache.history
         ids, seen, u = (_INT * n)(token), (_INT * n)(), (ctypes.c_double * n)(*chances)
-        history, told = self.cache.history.tokens[0].clone(), int(self.cache.history.lengths[0])
-        p = torch.empty(n, self.V, dtype=torch.float64)
+        tokens, told = history.tokens[0].clone(), int(history.lengths[0])
+        counted = torch.empty(n, self.V, dtype=torch.float64)
         sharpness = 1 / temperature if temperature else math.inf
-        self.steps.draft(mixture, ids, history.data_ptr(), told, n, u, sharpness, p.data_ptr(), seen)
-        logits = self.gpt.ahead(ids)
-        self.steps.weigh(mixture, logits.data_ptr(), p.data_ptr(), seen, read, n)
-        return Drafted(ids[:], logits)
+        self.steps.draft(mixture, ids, tokens.data_ptr(), told, n, u, sharpness, counted.data_ptr(), seen)
+        return Drafted(ids[:], self.gpt.ahead(ids[:]), counted, seen[:])
 
-    def advance(self, token: int) -> None:
-        """Count a token that was read by `draft` as the next of the first row."""
-        self.cache.history.rows(slice(1)).extend(torch.tensor([[token]]))
+    def accept(self, drafted: Drafted, index: int) -> Tensor:
+        """Count a token that `draft` read as the first row's next; logits (1, V) after it."""
+        read, logits = int(self.cache.keys.lengths[0]), drafted.logits[index : index + 1]
+        counted, seen = drafted.counted[index].data_ptr(), drafted.seen[index]
+        self.steps.weigh(ctypes.byref(self.mixture), logits.data_ptr(), counted, seen, read)
+        self.cache.history.rows(slice(1)).extend(torch.tensor([[drafted.ids[index]]]))
         self.cache.keys.lengths[:1] += 1
+        return logits
 
 
 def _level(ngram: NgramLanguageModel, index: int) -> _Level:

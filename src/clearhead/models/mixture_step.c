@@ -141,8 +141,5 @@ void draft(const Mixture *m, int64_t *ids, int64_t *history, int64_t told, int64
     }
 }
 
-/* The GPT's logits (n, V) after tokens in a row, of which it had read `read` before, become the mixture's by what `draft`
-   found. */
-void weigh(const Mixture *m, float *logits, double *p, const int64_t *seen, int64_t read, int64_t n) {
-    for (int64_t i = 0; i < n; i++) gate(m, logits + i * m->vocab, p + i * m->vocab, seen[i], read + i);
-}
+/* The GPT's logits (V) after a token before which it had read `read`, become the mixture's by what `draft` found. */
+void weigh(const Mixture *m, float *logits, double *p, int64_t seen, int64_t read) { gate(m, logits, p, seen, read); }
