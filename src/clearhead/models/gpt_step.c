@@ -1,12 +1,21 @@
-/* n tokens through a GPT, the next of as many rows or of one: the arithmetic of models/gpt.py without anything around it.
+/* n tokens through a GPT, the next of as many rows or of one: the arithmetic of models/gpt.py, and nothing around it.
  *
  * Compiled at first use where there is a C compiler (models/gpt_compiled.py, which describes the structures);
  * models/gpt_decoding.py does the same by numpy. The caller checks what can be wrong: here nothing is.
  */
 #include "products.h"
+#if defined(_OPENMP)
+#include <omp.h>
+#else
+static int omp_get_thread_num(void) { return 0; }
+static int omp_get_num_threads(void) { return 1; }
+#endif
 
 enum { NO_NORM, LAYERNORM, RMSNORM };
-enum { BESIDE = 4 }; /* positions at a time: their sums do not wait for each other */
+enum {
+    BESIDE = 4,     /* positions at a time: their sums do not wait for each other */
+    SMALL = 1 << 19 /* products of the widest matrix: threads that wait for each other take as long */
+};
 enum { RELU, RELU2, GELU, GELU_TANH, SWIGLU };
 
 typedef struct {
@@ -156,11 +165,11 @@ static void attend(const Model *model, const Layer *layer, const float *q, int64
     for (int64_t h = 0; h < model->heads; h++) {
         const int64_t begin = (slot * model->heads + h) * apart, own = h * size;
         if (model->kept == BFLOAT16)
-            attend_bfloat16(q + own, (uint16_t *)layer->k + begin, (uint16_t *)layer->v + begin, out + own, scores, count,
-                            size, apart);
+            attend_bfloat16(q + own, (uint16_t *)layer->k + begin, (uint16_t *)layer->v + begin, out + own, scores,
+                            count, size, apart);
         else
-            attend_float32(q + own, (float *)layer->k + begin, (float *)layer->v + begin, out + own, scores, count, size,
-                           apart);
+            attend_float32(q + own, (float *)layer->k + begin, (float *)layer->v + begin, out + own, scores,
+                           count, size, apart);
     }
 }
 
@@ -187,42 +196,48 @@ int64_t step_room(const Model *model, int64_t n) {
     return n * (5 * model->width + up->outputs) + scores + (most > other ? most : other);
 }
 
-/* Tokens ids (n), each the next of its slot at its position: slots, at (n) -> logits (n, V). Several of one slot see those
- * before them. In room: x, y (n, width), qkv (n, 3 width), hidden (n, up->outputs), scores of each thread (S, whole
- * LANES), and that of `linear`. */
-void step(const Model *model, const int64_t *ids, const int64_t *slots, const int64_t *at, int64_t n, float *logits,
-          float *room) {
-    const int64_t C = model->width, wide = model->layer->up.outputs, narrow = model->layer->down.inputs;
-    const int64_t threads = model->threads, longest = rounded_up(model->room, LANES);
+/* What one of the threads does of a step: its share of the rows, and of every matrix. In room: x, y (n, width), qkv (n,
+ * 3 width), hidden (n, up->outputs), scores of each thread (S, whole LANES), and what `multiply` reads. */
+static void share(const Model *model, const int64_t *ids, const int64_t *slots, const int64_t *at, int64_t n,
+                  float *logits, float *room, int64_t part, int64_t threads) {
+    const int64_t C = model->width, wide = model->layer->up.outputs, longest = rounded_up(model->room, LANES);
     float *x = room, *y = x + n * C, *qkv = y + n * C, *hidden = qkv + 3 * n * C, *scores = hidden + n * wide;
-    float *rest = scores + threads * longest;
-    int64_t seen = 0;
-    for (int64_t row = 0; row < n; row++) seen += at[row];
-    for (int64_t row = 0; row < n; row++)
+    float *laid = scores + model->threads * longest;
+    const Stretch rows = stretch_of(n, 1, part, threads);
+    const int64_t first = rows.first, last = rows.last;
+    for (int64_t row = first; row < last; row++)
         for (int64_t i = 0; i < C; i++)
             x[row * C + i] = model->tokens[ids[row] * C + i] +
                              (model->positions ? model->positions[at[row] * C + i] : 0);
     for (int64_t l = 0; l < model->layers; l++) {
         const Layer *layer = model->layer + l;
-        for (int64_t row = 0; row < n; row++) norm(&layer->norm1, x + row * C, y + row * C, C);
-        linear(&layer->qkv, y, qkv, n, threads, rest);
-#pragma omp parallel for num_threads(threads) if (threads > 1 && n > FEW)
-        for (int64_t row = 0; row < n; row++) place(model, layer, qkv + 3 * row * C, slots[row], at[row]);
-#pragma omp parallel for num_threads(threads) if (threads > 1 && n >= threads && seen * C > SMALL)
-        for (int64_t part = 0; part < threads; part++)
-            for (int64_t row = part; row < n; row += threads)
-                attend(model, layer, qkv + 3 * row * C, slots[row], at[row] + 1, y + row * C, scores + part * longest);
-        linear(&layer->proj, y, qkv, n, threads, rest);
-        for (int64_t i = 0; i < n * C; i++) x[i] += qkv[i];
-        for (int64_t row = 0; row < n; row++) norm(&layer->norm2, x + row * C, y + row * C, C);
-        linear(&layer->up, y, hidden, n, threads, rest);
-        for (int64_t row = 0; row < n; row++) {
-            activate(hidden + row * wide, wide, model->activation);
-            memmove(hidden + row * narrow, hidden + row * wide, narrow * sizeof *hidden);
+        for (int64_t row = first; row < last; row++) norm(&layer->norm1, x + row * C, y + row * C, C);
+        multiply(&layer->qkv, y, C, qkv, n, laid, part, threads);
+        for (int64_t row = first; row < last; row++) place(model, layer, qkv + 3 * row * C, slots[row], at[row]);
+#pragma omp barrier
+        for (int64_t row = first; row < last; row++)
+            attend(model, layer, qkv + 3 * row * C, slots[row], at[row] + 1, y + row * C, scores + part * longest);
+        multiply(&layer->proj, y, C, qkv, n, laid, part, threads);
+        for (int64_t row = first; row < last; row++) {
+            for (int64_t i = 0; i < C; i++) x[row * C + i] += qkv[row * C + i];
+            norm(&layer->norm2, x + row * C, y + row * C, C);
         }
-        linear(&layer->down, hidden, qkv, n, threads, rest);
-        for (int64_t i = 0; i < n * C; i++) x[i] += qkv[i];
+        multiply(&layer->up, y, C, hidden, n, laid, part, threads);
+        for (int64_t row = first; row < last; row++) activate(hidden + row * wide, wide, model->activation);
+        multiply(&layer->down, hidden, wide, qkv, n, laid, part, threads);
+        for (int64_t row = first; row < last; row++)
+            for (int64_t i = 0; i < C; i++) x[row * C + i] += qkv[row * C + i];
     }
-    for (int64_t row = 0; row < n; row++) norm(&model->norm, x + row * C, y + row * C, C);
-    linear(&model->head, y, logits, n, threads, rest);
+    for (int64_t row = first; row < last; row++) norm(&model->norm, x + row * C, y + row * C, C);
+    multiply(&model->head, y, C, logits, n, laid, part, threads);
+}
+
+/* Tokens ids (n), each the next of its slot at its position: slots, at (n) -> logits (n, V). Several of one slot see
+ * those before them. Few rows of a small model are one thread's. */
+void step(const Model *model, const int64_t *ids, const int64_t *slots, const int64_t *at, int64_t n, float *logits,
+          float *room) {
+    const Linear *up = &model->layer->up;
+    const int alone = n * up->inputs * up->outputs < SMALL;
+#pragma omp parallel num_threads(model->threads) if (model->threads > 1 && !alone)
+    share(model, ids, slots, at, n, logits, room, omp_get_thread_num(), omp_get_num_threads());
 }

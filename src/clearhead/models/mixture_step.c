@@ -116,7 +116,7 @@ void mix(const Mixture *m, const int64_t *ids, int64_t *history, const int64_t *
     }
 }
 
-/* The token that a random number u draws from probabilities p (V) to the power of `sharpness`, infinite: the likeliest. */
+/* What a random number u draws from probabilities p (V) to the power of `sharpness`; infinite: the likeliest. */
 static int64_t pick(const double *p, int64_t vocab, double u, double sharpness) {
     double total = 0, below = 0;
     int64_t best = 0, token = 0;
@@ -130,8 +130,8 @@ static int64_t pick(const double *p, int64_t vocab, double u, double sharpness) 
     return token;
 }
 
-/* What the n-gram alone would draw: after the history (order - 1) that was told of `told` tokens comes ids[0], after it
-   n - 1 guesses, put into ids, by the numbers u (n - 1). p (n, V) and seen (n): what the n-gram says after each of ids. */
+/* What the n-gram alone would draw: after the history (order - 1) that was told of `told` tokens comes ids[0], after
+   it n - 1 guesses, put into ids, by the numbers u (n - 1). p (n, V) and seen (n): what it says after each of ids. */
 void draft(const Mixture *m, int64_t *ids, int64_t *history, int64_t told, int64_t n, const double *u, double sharpness,
            double *p, int64_t *seen) {
     for (int64_t i = 0; i < n; i++) {

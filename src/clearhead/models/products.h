@@ -17,9 +17,17 @@ enum {
     FEW = 8,        /* rows that are not worth laying side by side */
     LINE = 64,      /* bytes of a cache line */
     FAR = 1 << 14,  /* bytes ahead that a sweep asks for */
-    NEAR = 1 << 18, /* bytes of a matrix that is asked for at all: smaller ones lie near */
-    SMALL = 1 << 18 /* products of one row, some ten microseconds: waking a thread takes as long */
+    NEAR = 1 << 18  /* bytes of a matrix that is asked for at all: smaller ones lie near */
 };
+/* The stretch of one of the threads, a multiple of `step` long but for the last. */
+typedef struct {
+    int64_t first, last;
+} Stretch;
+static inline Stretch stretch_of(int64_t size, int64_t step, int64_t part, int64_t threads) {
+    const int64_t each = rounded_up(rounded_up(size, threads) / threads, step), first = part * each;
+    return (Stretch){first, first + each < size ? first + each : size};
+}
+static inline int in_pairs(const Linear *m) { return PAIRS && m->kind == BFLOAT16 && m->inputs % 2 == 0; }
 
 /* Sums grow by the products of STEP_ weights with as many inputs. */
 enum { STEP_float32 = LANES, STEP_int8 = 4 * LANES, STEP_bfloat16 = PAIRS ? 2 * LANES : LANES };
@@ -41,7 +49,8 @@ INLINE Lanes add_bfloat16(Lanes sums, const uint16_t *w, const Rounded *x) {
 /* A few rows: what is read of the weights serves them all. The processor by itself looks ahead within a page of the
    memory only; asked for much further ahead, 42 MB come 1.3 times as fast. */
 #define PRODUCT(KIND, TYPE, INPUT, WEIGHT, VALUE)                                                                   \
-    INLINE void few_##KIND(const Linear *m, const INPUT *x, float *out, int64_t first, int64_t last, const int n) { \
+    INLINE void few_##KIND(const Linear *m, const INPUT *x, int64_t stride, float *out, int64_t first, int64_t last, \
+                           const int n) {                                                                           \
         const int64_t size = m->inputs, even = size / STEP_##KIND * STEP_##KIND;                                    \
         const int far = m->outputs * size * sizeof(TYPE) > NEAR;                                                    \
         for (int64_t o = first; o < last; o++) {                                                                    \
@@ -49,27 +58,27 @@ INLINE Lanes add_bfloat16(Lanes sums, const uint16_t *w, const Rounded *x) {
             Lanes sums[FEW] = {0};                                                                                  \
             for (int64_t i = 0; i < even; i += STEP_##KIND) {                                                       \
                 if (far) __builtin_prefetch((const char *)(w + i) + FAR);                                           \
-                for (int row = 0; row < n; row++) sums[row] = add_##KIND(sums[row], w + i, x + row * size + i);     \
+                for (int row = 0; row < n; row++) sums[row] = add_##KIND(sums[row], w + i, x + row * stride + i);   \
             }                                                                                                       \
             for (int row = 0; row < n; row++) {                                                                     \
                 float sum = sum_of(sums[row]);                                                                      \
-                for (int64_t i = even; i < size; i++) sum += WEIGHT(w[i]) * VALUE(x[row * size + i]);               \
+                for (int64_t i = even; i < size; i++) sum += WEIGHT(w[i]) * VALUE(x[row * stride + i]);             \
                 if (m->scale) sum *= m->scale[o];                                                                   \
                 out[row * m->outputs + o] = m->bias ? sum + m->bias[o] : sum;                                       \
             }                                                                                                       \
         }                                                                                                           \
     }                                                                                                               \
-    static void product_##KIND(const Linear *m, const INPUT *x, float *out, int64_t n, int64_t first,               \
-                               int64_t last) {                                                                      \
+    static void product_##KIND(const Linear *m, const INPUT *x, int64_t stride, float *out, int64_t n,              \
+                               int64_t first, int64_t last) {                                                       \
         switch (n) { /* known when compiled, the sums stay in registers */                                          \
-        case 1: few_##KIND(m, x, out, first, last, 1); break;                                                       \
-        case 2: few_##KIND(m, x, out, first, last, 2); break;                                                       \
-        case 3: few_##KIND(m, x, out, first, last, 3); break;                                                       \
-        case 4: few_##KIND(m, x, out, first, last, 4); break;                                                       \
-        case 5: few_##KIND(m, x, out, first, last, 5); break;                                                       \
-        case 6: few_##KIND(m, x, out, first, last, 6); break;                                                       \
-        case 7: few_##KIND(m, x, out, first, last, 7); break;                                                       \
-        default: few_##KIND(m, x, out, first, last, FEW);                                                           \
+        case 1: few_##KIND(m, x, stride, out, first, last, 1); break;                                               \
+        case 2: few_##KIND(m, x, stride, out, first, last, 2); break;                                               \
+        case 3: few_##KIND(m, x, stride, out, first, last, 3); break;                                               \
+        case 4: few_##KIND(m, x, stride, out, first, last, 4); break;                                               \
+        case 5: few_##KIND(m, x, stride, out, first, last, 5); break;                                               \
+        case 6: few_##KIND(m, x, stride, out, first, last, 6); break;                                               \
+        case 7: few_##KIND(m, x, stride, out, first, last, 7); break;                                               \
+        default: few_##KIND(m, x, stride, out, first, last, FEW);                                                   \
         }                                                                                                           \
     }
 PRODUCT(float32, float, float, same, same)
@@ -95,8 +104,8 @@ INLINE void look_ahead(const char *next, int64_t size, int64_t i, int64_t bytes)
         for (int j = 0; j < STRIP; j++) __builtin_prefetch(next + (j * size + i) * bytes);
 }
 
-/* Sums of STRIP outputs for `count` times LANES rows that begin at x, `wide` apart: 1, or 2, which share what is read of
-   the weights. */
+/* Sums of STRIP outputs for `count` times LANES rows that begin at x, `wide` apart: 1, or 2, which share what is read
+   of the weights. */
 INLINE void add_rows(const float **w, const float *x, int64_t size, int64_t wide, float (*found)[2 * LANES], int count,
                      const char *next, int64_t bytes) {
     Lanes sums[STRIP][2] = {0};
@@ -174,43 +183,44 @@ static void product_pairs(const Linear *m, const uint32_t *x, float *out, int64_
 static void product_pairs(const Linear *m, const uint32_t *x, float *out, int64_t n, int64_t first, int64_t last) {}
 #endif
 
-/* Lay n rows x (n, inputs) side by side in room: (inputs, n rounded up to LANES), or as pairs of bfloat16. */
-static void side_by_side(const Linear *m, const float *x, int64_t n, float *room, int pairs) {
+/* Inputs `first` to `last` of n rows x, `stride` apart, are laid in room: a few rounded, many side by side, (inputs, n
+   rounded up to LANES), or as pairs of bfloat16. What bfloat16 multiplies is bfloat16 too. */
+static void lay(const Linear *m, const float *x, int64_t stride, int64_t n, float *room, int64_t first, int64_t last) {
     const int64_t wide = rounded_up(n, LANES);
-    for (int64_t row = 0; row < n; row++) {
-        const float *y = x + row * m->inputs;
-        if (pairs)
-            for (int64_t i = 0; i < m->inputs / 2; i++)
-                ((uint32_t *)room)[i * wide + row] = to_half(y[2 * i]) | (uint32_t)to_half(y[2 * i + 1]) << 16;
+    for (int64_t row = 0; row < n; row++, x += stride)
+        if (n <= FEW)
+            for (int64_t i = first; i < last; i++)
+                ((Rounded *)room)[row * m->inputs + i] = PAIRS ? to_half(x[i]) : to_float(to_half(x[i]));
+        else if (in_pairs(m))
+            for (int64_t i = first / 2; i < last / 2; i++)
+                ((uint32_t *)room)[i * wide + row] = to_half(x[2 * i]) | (uint32_t)to_half(x[2 * i + 1]) << 16;
         else
-            for (int64_t i = 0; i < m->inputs; i++)
-                room[i * wide + row] = m->kind == BFLOAT16 ? to_float(to_half(y[i])) : y[i];
-    }
+            for (int64_t i = first; i < last; i++)
+                room[i * wide + row] = m->kind == BFLOAT16 ? to_float(to_half(x[i])) : x[i];
 }
 
-/* Floats of room that `linear` needs. */
+/* Floats of room that `multiply` needs. */
 static int64_t room_of(const Linear *m, int64_t n, int64_t threads) {
     return m->inputs * (n > FEW ? rounded_up(n, LANES) + STRIP * threads : n);
 }
 
-/* x (n, inputs) -> out (n, outputs); every thread takes a stretch of the outputs, a multiple of STRIP long. What
-   bfloat16 multiplies is bfloat16 too. */
-static void linear(const Linear *m, const float *x, float *out, int64_t n, int64_t threads, float *room) {
-    float *rooms = room + m->inputs * rounded_up(n, LANES);
-    const int pairs = PAIRS && m->kind == BFLOAT16 && m->inputs % 2 == 0;
-    Rounded *rounded = (Rounded *)room;
-    if (n > FEW) side_by_side(m, x, n, room, pairs);
-    else if (m->kind == BFLOAT16)
-        for (int64_t i = 0; i < n * m->inputs; i++) rounded[i] = PAIRS ? to_half(x[i]) : to_float(to_half(x[i]));
-    if ((n < 8 ? 1 : n / 4) * m->inputs * m->outputs < SMALL) threads = 1; /* one row waits for memory, many do not */
-    const int64_t share = rounded_up(rounded_up(m->outputs, threads) / threads, STRIP);
-#pragma omp parallel for num_threads(threads) if (threads > 1)
-    for (int64_t part = 0; part < threads; part++) {
-        int64_t first = part * share, last = first + share < m->outputs ? first + share : m->outputs;
-        if (n > FEW && pairs) product_pairs(m, (const uint32_t *)room, out, n, first, last);
-        else if (n > FEW) product_many(m, room, out, n, first, last, rooms + part * STRIP * m->inputs);
-        else if (m->kind == FLOAT32) product_float32(m, x, out, n, first, last);
-        else if (m->kind == INT8) product_int8(m, x, out, n, first, last);
-        else product_bfloat16(m, rounded, out, n, first, last);
+/* The part of one of the threads in n rows x, `stride` apart -> out (n, outputs): a stretch of the inputs to lay, one
+   of the outputs to find. They wait for each other before, for x, and after. */
+static void multiply(const Linear *m, const float *x, int64_t stride, float *out, int64_t n, float *room, int64_t part,
+                     int64_t threads) {
+    const Stretch outputs = stretch_of(m->outputs, STRIP, part, threads);
+    const int64_t first = outputs.first, last = outputs.last;
+#pragma omp barrier
+    if (n > FEW || m->kind == BFLOAT16) {
+        const Stretch inputs = stretch_of(m->inputs, STRIP, part, threads);
+        lay(m, x, stride, n, room, inputs.first, inputs.last);
+#pragma omp barrier
     }
+    if (n > FEW && in_pairs(m)) product_pairs(m, (const uint32_t *)room, out, n, first, last);
+    else if (n > FEW)
+        product_many(m, room, out, n, first, last, room + m->inputs * (rounded_up(n, LANES) + STRIP * part));
+    else if (m->kind == FLOAT32) product_float32(m, x, stride, out, n, first, last);
+    else if (m->kind == INT8) product_int8(m, x, stride, out, n, first, last);
+    else product_bfloat16(m, (const Rounded *)room, m->inputs, out, n, first, last);
+#pragma omp barrier
 }

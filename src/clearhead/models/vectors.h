@@ -46,7 +46,8 @@ static inline uint16_t to_half(float value) {
     return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
 }
 
-/* e^x within a share of 5e-7, for x from -87 to 88 and beyond as there: 2^k e^r with |r| <= log(2) / 2, whose series ends after r^6. */
+/* e^x within a share of 5e-7, for x from -87 to 88 and beyond as there: 2^k e^r with |r| <= log(2) / 2, whose series
+   ends after r^6. */
 static inline float exponential(float x) {
     x = x < -87 ? -87 : x > 88 ? 88 : x;
     const float k = rintf(x * 1.44269504f), r = x - k * 0.693145752f - k * 1.42860677e-6f;
