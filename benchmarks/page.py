@@ -73,8 +73,8 @@ SECTIONS = {
         "rounds, its least and greatest in brackets. Random weights, a vocabulary of 65, from one token to a context "
         "of 256. llama2.c has our architecture without the norm of queries and keys (ours had none beside it), "
         "transformers runs GPT-2, nanoGPT keeps no cache and writes its first 64 tokens only. `guessing` and "
-        "`without`: a trained mixture at temperature 1, its texts drawn with the n-gram's guesses (the same texts) and without; "
-        "the run is `clearhead train tinyshakespeare.txt --model mixture --n_layer 6 --n_head 6 --n_embd 384 "
+        "`without`: a trained mixture at temperature 1, its texts drawn with the n-gram's guesses (the same texts) and "
+        "without; the run is `clearhead train tinyshakespeare.txt --model mixture --n_layer 6 --n_head 6 --n_embd 384 "
         "--block_size 256 --time 14m`, at 2.00 bits per character.",
     ),
     "serving": (
