@@ -1,13 +1,16 @@
 """Every way to decode, for every registered model, against the model's own forward pass; batches against one row."""
 
+import platform
+from pathlib import Path
+
 import pytest
 import torch
 from test_models import BUILDERS, KINDS, S, V, build, random_ids
 from torch import Tensor
 
-from clearhead.config import GPTConfig, SamplingConfig
+from clearhead.config import GPTConfig, SamplingConfig, Weights
 from clearhead.generation.batch import Batch, logits_after
-from clearhead.models import decoding
+from clearhead.models import compiling, decoding
 from clearhead.models.base import LanguageModel
 from clearhead.models.compiling import library
 from clearhead.models.decoding import decoder_of, ordinary
@@ -36,6 +39,16 @@ def way(request, monkeypatch) -> str:
     if request.param == "numpy":
         monkeypatch.setattr(decoding, "library", lambda: None)
     return request.param
+
+
+def levels_of_this_processor() -> list[str]:
+    """Those of the psABI that it runs; none where Linux does not tell, or it is no x86."""
+    about = Path("/proc/cpuinfo")
+    if platform.machine() != "x86_64" or not about.exists():
+        return []
+    known = set(about.read_text(encoding="utf-8").partition("flags")[2].partition("\n")[0].split())
+    needed = {"x86-64": set(), "x86-64-v3": {"avx2", "fma", "bmi2"}, "x86-64-v4": {"avx512f", "avx512vl", "avx512bw"}}
+    return [level for level, flags in needed.items() if flags <= known]
 
 
 def decoded(model: LanguageModel, decoder, idx: Tensor, lengths: list[int], steps: int) -> list[Tensor]:
@@ -81,6 +94,27 @@ def test_smaller_weights_decode_as_they_score(name, weights, way):
     for lengths in (LENGTHS, MANY):
         expected, got = (decoded(model, decoder, idx, lengths, 4) for decoder in (ordinary, decoder_of))
         torch.testing.assert_close(got, expected, atol=close, rtol=close)
+
+
+@compiled
+@torch.no_grad()
+@pytest.mark.parametrize("level", ["x86-64", "x86-64-v3", "x86-64-v4"])
+def test_other_processors_find_the_same(level, monkeypatch):
+    """The steps as compiled for fewer and narrower registers, without bfloat16 products."""
+    if level not in levels_of_this_processor():
+        pytest.skip(f"this processor runs no code for {level}")
+    flags = [f"-march={level}" if flag.startswith("-march") else flag for flag in compiling.FLAGS]
+    monkeypatch.setattr(compiling, "FLAGS", flags)
+    steps = library.__wrapped__()
+    if steps is None:
+        pytest.skip(f"this compiler does not know {level}")
+    monkeypatch.setattr(decoding, "library", lambda: steps)
+    kinds: dict[Weights, float] = {"float32": 1e-5, "int8": 1e-5, "bfloat16": 1e-2}
+    for weights, close in kinds.items():
+        model, idx = with_weights(build("mixture"), weights), random_ids(len(MANY), S)
+        for lengths in ([3], LENGTHS, MANY):
+            expected, got = (decoded(model, decoder, idx, lengths, 4) for decoder in (ordinary, decoder_of))
+            torch.testing.assert_close(got, expected, atol=close, rtol=close)
 
 
 @compiled

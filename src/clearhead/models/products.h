@@ -3,6 +3,8 @@
  * n rows x (n, inputs) -> out (n, outputs). A few rows wait for the memory, so weights are read in one sweep, each once
  * for all rows; many rows lie side by side, and fill a register of the processor.
  */
+#ifndef PRODUCTS_H
+#define PRODUCTS_H
 #include "vectors.h"
 
 typedef struct {
@@ -15,7 +17,6 @@ typedef struct {
 enum {
     STRIP = 8,      /* outputs at a time: their sums fill the registers */
     FEW = 8,        /* rows that are not worth laying side by side */
-    LINE = 64,      /* bytes of a cache line */
     FAR = 1 << 14,  /* bytes ahead that a sweep asks for */
     NEAR = 1 << 18  /* bytes of a matrix that is asked for at all: smaller ones lie near */
 };
@@ -224,3 +225,4 @@ static void multiply(const Linear *m, const float *x, int64_t stride, float *out
     else product_bfloat16(m, (const Rounded *)room, m->inputs, out, n, first, last);
 #pragma omp barrier
 }
+#endif

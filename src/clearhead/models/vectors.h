@@ -2,6 +2,8 @@
  *
  * GCC's vectors, and where it has no good instruction for one, the processor's own.
  */
+#ifndef VECTORS_H
+#define VECTORS_H
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -13,6 +15,7 @@
 
 enum { FLOAT32, INT8, BFLOAT16 };
 static const int64_t BYTES[] = {4, 1, 2}; /* of a number of each kind */
+enum { LINE = 64 };                       /* bytes of a cache line */
 
 #if defined(__AVX512F__)
 enum { LANES = 16 };
@@ -90,3 +93,4 @@ INLINE float sum_of(Lanes sums) {
     for (int j = 0; j < LANES; j++) sum += sums[j];
     return sum;
 }
+#endif
