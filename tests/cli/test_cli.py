@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from clearhead.cli.main import VERBS, main
+from clearhead.cli.main import VERBS
 
 TINY = [
     "--n_embd",
@@ -35,22 +35,6 @@ TINY = [
 def out(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path / "runs"
-
-
-@pytest.fixture
-def clearhead(capsys):
-    """Run a command; returns (exit code, standard output, standard error)."""
-
-    def call(*argv: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        try:
-            code = main([str(word) for word in argv])
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return call
 
 
 def test_help_names_every_verb(clearhead):

@@ -84,8 +84,9 @@ static double log_sum(double a, double b) {
     return isinf(most) ? most : most + log(exp(a - most) + exp(b - most));
 }
 
-/* The GPT's logits (V), and the n-gram's probabilities p (V), become the mixture's log-probabilities. */
-static void gate(const Mixture *m, float *logits, double *p, int64_t seen, int64_t read) {
+/* The GPT's logits (V), before whose token it had read `read`, and the n-gram's probabilities p (V), whose context was
+   seen `seen` times, become the mixture's log-probabilities, in logits. */
+void weigh(const Mixture *m, float *logits, double *p, int64_t seen, int64_t read) {
     double most = -INFINITY, total = 0, counted = 0, neural = 0, apart = 0;
     for (int64_t i = 0; i < m->vocab; i++) most = logits[i] > most ? logits[i] : most;
     for (int64_t i = 0; i < m->vocab; i++) total += exp(logits[i] - most);
@@ -112,7 +113,7 @@ void mix(const Mixture *m, const int64_t *ids, int64_t *history, const int64_t *
         int64_t *own = history + row * (m->order - 1);
         const int64_t usable = remember(m, own, told[row], ids[row]);
         const int64_t seen = predict(m, own, usable, p);
-        gate(m, logits + row * m->vocab, p, seen, read[row]);
+        weigh(m, logits + row * m->vocab, p, seen, read[row]);
     }
 }
 
@@ -140,6 +141,3 @@ void draft(const Mixture *m, int64_t *ids, int64_t *history, int64_t told, int64
         seen[i] = predict(m, history, usable, p + i * m->vocab);
     }
 }
-
-/* The GPT's logits (V) after a token before which it had read `read`, become the mixture's by what `draft` found. */
-void weigh(const Mixture *m, float *logits, double *p, int64_t seen, int64_t read) { gate(m, logits, p, seen, read); }
